@@ -1,0 +1,11 @@
+//! What an event is, and what becomes of it. No I/O, no async, no clock.
+//!
+//! Reading order: [`event`] (a row of the outbox), [`channel`] (where it goes), [`message`] (what Ably
+//! and the subscriber receive), [`failure`] (what can go wrong, and what is done about it),
+//! [`backoff`] (how long to wait).
+
+pub mod backoff;
+pub mod channel;
+pub mod event;
+pub mod failure;
+pub mod message;

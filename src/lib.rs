@@ -1,0 +1,25 @@
+//! outbox-relay publishes the rows of a transactional outbox in PostgreSQL to Ably: in order per
+//! tenant, milliseconds after commit, without losing or repeating any.
+//!
+//! # Layers, in reading order
+//! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
+//!
+//! `domain <- {store | ably} <- relay <- config <- cli`, with `emulator` and `dev` beside them.
+//!
+//! - [`domain`]: events, channels, messages and failure classes. No I/O, no clock.
+//! - [`store`]: PostgreSQL. Nobody else names `tokio_postgres`.
+//! - [`ably`]: Ably's REST API. With the emulator's own client in `dev`, nobody else names `reqwest`.
+//! - [`relay`]: waking, claiming, publishing, settling.
+//! - [`emulator`]: a local Ably for development and tests.
+//! - [`dev`]: a private PostgreSQL and sample traffic.
+//! - [`config`]: flags, environment and file become typed settings.
+//! - [`cli`]: the commands of the binary.
+
+pub mod ably;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod domain;
+pub mod emulator;
+pub mod relay;
+pub mod store;

@@ -1,9 +1,9 @@
 //! Ably's REST API: publishing specs, and what became of each of them.
 //!
-//! Reading order: [`key`] and [`endpoint`] (who we are, where Ably is), [`request`] (a spec as bytes,
-//! written once), [`answer`] (what Ably said, spec by spec), [`route`] (which host is asked next),
-//! [`transport`] (one request to one host), [`client`] (all of it together). Only [`transport`] and
-//! [`client`] do I/O; the others decide, and are tested without a socket.
+//! Reading order: `key` and `endpoint` (who we are, where Ably is), `request` (a spec as bytes,
+//! written once), `answer` (what Ably said, spec by spec), `route` (which host is asked next),
+//! `transport` (one request to one host), `client` (all of it together). Only `transport` and
+//! `client` do I/O; the others decide, and are tested without a socket.
 //!
 //! Facts about Ably in this layer are from its documentation and client specification (protocol
 //! version 6, read 2026-08).

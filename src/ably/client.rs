@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::answer::{self, Answer, Batch, Body, SpecResult};
 use super::endpoint::{Base, Endpoint, EndpointError, Fallback};
@@ -199,24 +199,31 @@ impl Client {
     /// Sends each spec alone, a few at once. A failure that is everybody's (account, key) ends it:
     /// the specs that were not sent yet share it.
     async fn publish_each(&self, specs: &[EncodedSpec], started: Instant) -> Vec<SpecResult> {
-        let end: &OnceLock<PublishFailure> = &OnceLock::new();
-        let one = async |index: usize, spec: &EncodedSpec| {
-            if let Some(failure) = end.get() {
-                return (index, Err(failure.clone()));
-            }
-            let result = self.publish_one(spec, started).await;
-            if let Err(failure) = &result
-                && is_everybodys(failure.class)
-            {
-                _ = end.set(failure.clone());
-            }
-            (index, result)
-        };
-        let requests = specs.iter().enumerate().map(|(index, spec)| one(index, spec));
-        let mut results: Vec<(usize, SpecResult)> =
-            stream::iter(requests).buffer_unordered(SINGLES_AT_ONCE).collect().await;
-        results.sort_unstable_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+        let end = OnceLock::new();
+        // Boxed: futures of a closure over borrowed specs would not be `Send` for every lifetime.
+        let mut requests = Vec::with_capacity(specs.len());
+        for spec in specs {
+            requests.push(self.publish_unless_ended(spec, started, &end).boxed());
+        }
+        stream::iter(requests).buffered(SINGLES_AT_ONCE).collect().await
+    }
+
+    async fn publish_unless_ended(
+        &self,
+        spec: &EncodedSpec,
+        started: Instant,
+        end: &OnceLock<PublishFailure>,
+    ) -> SpecResult {
+        if let Some(failure) = end.get() {
+            return Err(failure.clone());
+        }
+        let result = self.publish_one(spec, started).await;
+        if let Err(failure) = &result
+            && is_everybodys(failure.class)
+        {
+            _ = end.set(failure.clone());
+        }
+        result
     }
 
     async fn publish_one(&self, spec: &EncodedSpec, started: Instant) -> SpecResult {

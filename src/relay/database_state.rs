@@ -51,8 +51,8 @@ impl DatabaseState {
             trouble.next_attempt = now + trouble.wait;
         }
         // A single lost connection is routine (a pooler's idle limit, a backend ended); two are trouble.
-        let say = now > trouble.since
-            && trouble.said_at.is_none_or(|at| now - at >= REPEAT_INTERVAL);
+        let say =
+            now > trouble.since && trouble.said_at.is_none_or(|at| now - at >= REPEAT_INTERVAL);
         if say {
             trouble.said_at = Some(now);
         }

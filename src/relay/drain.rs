@@ -112,8 +112,7 @@ impl Drain {
         self.record(&mut plan.parts).await?;
         keep_lockable(&open, &mut plan.parts).await?;
 
-        let specs: Vec<_> = plan.parts.iter().map(|part| &part.spec).collect();
-        let results = requests::publish(&self.ably, &specs).await;
+        let results = requests::publish(&self.ably, &plan.parts).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             forget_groups: std::mem::take(&mut plan.forget),

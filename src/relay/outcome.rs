@@ -153,11 +153,9 @@ mod tests {
 
     #[test]
     fn outages_throttling_and_credentials_never_consume_attempts() {
-        for class in [
-            FailureClass::Outage,
-            FailureClass::ThrottledAccount,
-            FailureClass::Configuration,
-        ] {
+        for class in
+            [FailureClass::Outage, FailureClass::ThrottledAccount, FailureClass::Configuration]
+        {
             for events in [1, 3] {
                 let (settlement, global) = settled(&part(events, 100), class);
                 assert!(global && settlement.is_empty(), "{class:?}");
@@ -189,7 +187,11 @@ mod tests {
         let (last, _) = settled(&part(1, UNKNOWN_ATTEMPTS_MAX - 1), FailureClass::Unknown);
         assert_eq!((last.failed.len(), last.refused.len(), last.holds.len()), (1, 0, 0));
         let (group, _) = settled(&part(2, 100), FailureClass::Unknown);
-        assert_eq!((group.failed.len(), group.refused.len()), (0, 2), "innocents never fail together");
+        assert_eq!(
+            (group.failed.len(), group.refused.len()),
+            (0, 2),
+            "innocents never fail together"
+        );
     }
 
     #[test]

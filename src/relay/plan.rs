@@ -77,12 +77,7 @@ pub fn plan(runs: Vec<Run>, limits: PlanLimits, mut new_base: impl FnMut() -> St
     plan
 }
 
-fn plan_run(
-    plan: &mut Plan,
-    run: Run,
-    limits: PlanLimits,
-    new_base: &mut impl FnMut() -> String,
-) {
+fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl FnMut() -> String) {
     let Run { tenant_id, group, hold_failures, events } = run;
     if group.as_ref().is_some_and(|group| group.events != events.len()) {
         plan.broken.push(tenant_id);
@@ -260,10 +255,7 @@ mod tests {
         let group = Some(RecordedGroup { base_id: "old".into(), events: 3 });
         let plan = planned(Run { group, ..run(events) });
         assert_eq!(seqs(&plan), [1, 2, 3]);
-        assert_eq!(
-            plan.parts[0].company,
-            Company::Group { base_id: "old".into(), recorded: true }
-        );
+        assert_eq!(plan.parts[0].company, Company::Group { base_id: "old".into(), recorded: true });
         assert_eq!(plan.parts[0].spec.messages[2].id, "old:2");
     }
 
@@ -288,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_tenant_without_a_possible_channel_has_all_its_rows_refused() {
-        let plan = planned(Run { tenant_id: TenantId::new("a:b"), ..run(vec![claimed(1), claimed(2)]) });
+        let plan =
+            planned(Run { tenant_id: TenantId::new("a:b"), ..run(vec![claimed(1), claimed(2)]) });
         assert!(plan.parts.is_empty());
         assert_eq!(plan.refused.len(), 2);
     }

@@ -97,7 +97,8 @@ mod tests {
         let now = Instant::now();
         let mut state = PublisherState::default();
         let outage = failure(FailureClass::Outage, None);
-        let waits: Vec<_> = (0..4).map(|_| state.failed(&outage, now, 0).wait.as_millis()).collect();
+        let waits: Vec<_> =
+            (0..4).map(|_| state.failed(&outage, now, 0).wait.as_millis()).collect();
         assert_eq!(waits, [125, 250, 500, 1_000]);
         assert_eq!(state.accepted(now + Duration::from_secs(3)), Some(Duration::from_secs(3)));
         assert_eq!(state.accepted(now), None);

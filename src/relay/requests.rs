@@ -1,24 +1,30 @@
 //! Packs specs into requests and sends them. A claim of 100 tenants with full groups is 6.4 MB;
 //! a request takes 512 KiB.
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 
-use crate::ably::{Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes};
-use crate::domain::message::Spec;
+use super::plan::Part;
+use crate::ably::{
+    Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes,
+};
 
 /// Requests of one batch that are out at once. Their channels are disjoint, so order is not at
 /// stake; the bound keeps one batch from taking all of a small plan's request rate.
 const REQUESTS_AT_ONCE: usize = 4;
 
-/// Publishes all specs; one result each, in their order.
-pub(super) async fn publish(ably: &Client, specs: &[&Spec]) -> Vec<SpecResult> {
-    let encoded = specs.iter().map(|spec| EncodedSpec::new(spec)).collect();
-    stream::iter(pack(encoded))
-        .map(|request| async move { ably.publish_encoded(&request).await })
-        .buffered(REQUESTS_AT_ONCE)
-        .collect::<Vec<_>>()
-        .await
-        .concat()
+/// Publishes all parts; one result each, in their order.
+pub(super) async fn publish(ably: &Client, parts: &[Part]) -> Vec<SpecResult> {
+    let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
+    let mut requests = Vec::new();
+    for request in pack(encoded) {
+        requests.push(send(ably, request).boxed());
+    }
+    stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat()
+}
+
+async fn send(ably: &Client, request: Vec<EncodedSpec>) -> Vec<SpecResult> {
+    ably.publish_encoded(&request).await
 }
 
 /// Cuts the specs into requests, keeping their order. A spec that is too large for any request goes by
@@ -46,7 +52,7 @@ mod tests {
     use super::*;
     use crate::domain::channel::ChannelName;
     use crate::domain::event::TenantId;
-    use crate::domain::message::Message;
+    use crate::domain::message::{Message, Spec};
 
     fn encoded(tenant: usize, bytes: usize) -> EncodedSpec {
         let message = Message {

@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
 use super::session::{Session, answered};
@@ -132,15 +134,15 @@ impl Session {
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
             let oid = self.event_oid();
+            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &oid];
             // Both travel in one round trip; the first error is the one that counts.
-            let (begun, locked) = tokio::join!(
-                self.command(BEGIN),
-                self.query(Statement::LockTenants, &[&cursor, &limits.tenants, &oid]),
-            );
+            let (begun, locked) =
+                tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);
             begun?;
             let tenants: Vec<String> =
                 locked?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-            let runs = if tenants.is_empty() { Vec::new() } else { self.runs(&tenants, limits).await? };
+            let runs =
+                if tenants.is_empty() { Vec::new() } else { self.runs(&tenants, limits).await? };
             let tenants = tenants.into_iter().map(TenantId::new).collect();
             Ok((OpenDrain { session: self }, Claim { runs, tenants }))
         })
@@ -148,7 +150,7 @@ impl Session {
     }
 
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+        let parameters: [&(dyn ToSql + Sync); 3] =
             [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
         let rows = self.query(Statement::ReadRuns, &parameters).await?;
         let mut runs: Vec<Run> = Vec::with_capacity(tenants.len());
@@ -201,7 +203,7 @@ impl OpenDrain {
         let reasons: Vec<&str> = s.holds.iter().map(|h| h.reason.as_str()).collect();
         let messages: Vec<&str> = s.holds.iter().map(|h| h.message.as_str()).collect();
 
-        type Parameters<'p> = Vec<&'p (dyn tokio_postgres::types::ToSql + Sync)>;
+        type Parameters<'p> = Vec<&'p (dyn ToSql + Sync)>;
         let all: [(bool, Statement, Parameters<'_>); 6] = [
             (published.is_empty(), Statement::PublishRows, vec![&published]),
             (failed.is_empty(), Statement::FailRows, vec![&failed, &failures]),
@@ -211,11 +213,15 @@ impl OpenDrain {
             (held.is_empty(), Statement::HoldTenants, vec![&held, &held_ms, &reasons, &messages]),
         ];
         answered(async {
-            let written = futures_util::future::join_all(
-                all.iter().filter(|(empty, ..)| !empty).map(|(_, q, p)| self.session.run(*q, p)),
-            );
+            let mut writes = Vec::with_capacity(all.len());
+            for (_, statement, parameters) in all.iter().filter(|(empty, ..)| !empty) {
+                writes.push(self.session.run(*statement, parameters).boxed());
+            }
             // Sent behind them without waiting: a COMMIT after a failed statement rolls back.
-            let (written, committed) = tokio::join!(written, self.session.command("commit"));
+            let (written, committed) = tokio::join!(
+                futures_util::future::join_all(writes),
+                self.session.command("commit")
+            );
             written.into_iter().collect::<Result<(), _>>()?;
             committed
         })

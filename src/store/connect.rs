@@ -286,7 +286,9 @@ impl Attempt<'_> {
             return read_only("the server is a standby, which cannot write");
         }
         if self.dsn.session == SessionWanted::ReadWrite && is(1, "on") {
-            return read_only("the database or user is set to read-only (default_transaction_read_only)");
+            return read_only(
+                "the database or user is set to read-only (default_transaction_read_only)",
+            );
         }
         Ok(())
     }

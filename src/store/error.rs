@@ -62,7 +62,7 @@ impl StoreError {
     /// What to do about it, in one line.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Connect(error) => error.remedy(),
+            Self::Connect(error) => error.remedy().into(),
             Self::SchemaMissing { .. } => {
                 "run `outbox-relay migrate up` with a role that may create the schema, or pass --schema".into()
             }
@@ -107,7 +107,10 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::Lost(one_line(&error.to_string()));
         };
         if db.code() == &SqlState::INSUFFICIENT_PRIVILEGE {
-            return Self::Privileges { role: "the connecting role".into(), detail: one_line(db.message()) };
+            return Self::Privileges {
+                role: "the connecting role".into(),
+                detail: one_line(db.message()),
+            };
         }
         if db.code() == &SqlState::READ_ONLY_SQL_TRANSACTION {
             return Self::ReadOnly;

@@ -138,7 +138,10 @@ pub async fn up(client: &mut Client, schema: &SchemaName) -> Result<Vec<&'static
 ///
 /// # Errors
 /// [`StoreError::SchemaNewer`] when the database knows a migration that this program does not.
-pub async fn status(client: &mut Client, schema: &SchemaName) -> Result<Vec<StepStatus>, StoreError> {
+pub async fn status(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<Vec<StepStatus>, StoreError> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     let known = history_exists(&transaction, schema).await?;
     if known {
@@ -232,7 +235,9 @@ async fn make_history(client: &mut Client, schema: &SchemaName) -> Result<(), St
     let transaction = begin(client, schema).await?;
     if !history_exists(&transaction, schema).await? {
         // Asked first: `if not exists` wants the right to create schemas even when there is nothing to do.
-        let there = schema.fill("select pg_catalog.to_regnamespace(pg_catalog.quote_ident(:'schema')) is not null");
+        let there = schema.fill(
+            "select pg_catalog.to_regnamespace(pg_catalog.quote_ident(:'schema')) is not null",
+        );
         if !transaction.query_typed_one(&there, &[]).await?.get::<_, bool>(0) {
             transaction.batch_execute(&schema.fill("create schema :\"schema\"")).await?;
         }

@@ -65,7 +65,10 @@ mod tests {
     #[test]
     fn a_name_is_filled_in_quoted() {
         let schema = SchemaName::new("o'\"x").unwrap();
-        assert_eq!(schema.fill(r#"select :'schema' from :"schema".t"#), r#"select 'o''"x' from "o'""x".t"#);
+        assert_eq!(
+            schema.fill(r#"select :'schema' from :"schema".t"#),
+            r#"select 'o''"x' from "o'""x".t"#
+        );
     }
 
     #[test]

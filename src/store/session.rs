@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -163,11 +164,15 @@ impl Session {
     ///
     /// # Errors
     /// When PostgreSQL did not answer that they are committed.
-    pub async fn record_groups(&self, groups: &[NewGroup]) -> Result<HashSet<TenantId>, StoreError> {
+    pub async fn record_groups(
+        &self,
+        groups: &[NewGroup],
+    ) -> Result<HashSet<TenantId>, StoreError> {
         let tenants: Vec<&str> = groups.iter().map(|g| g.tenant_id.as_str()).collect();
         let bases: Vec<&str> = groups.iter().map(|g| g.base_id.as_str()).collect();
         let seqs: Vec<String> = groups.iter().map(|g| array_literal(&g.seqs)).collect();
-        let rows = answered(self.query(Statement::RecordGroups, &[&tenants, &bases, &seqs])).await?;
+        let rows =
+            answered(self.query(Statement::RecordGroups, &[&tenants, &bases, &seqs])).await?;
         rows.iter().map(|row| Ok(TenantId::new(row.try_get::<_, String>(0)?))).collect()
     }
 
@@ -274,6 +279,10 @@ async fn prepare(
     if transaction_pooler {
         return Ok(Prepared::PerCall(texts));
     }
-    let all = ALL.iter().zip(&texts).map(|(s, text)| client.prepare_typed(text, s.parameters));
+    // All at once: one round trip instead of fourteen.
+    let mut all = Vec::with_capacity(ALL.len());
+    for (statement, text) in ALL.iter().zip(&texts) {
+        all.push(client.prepare_typed(text, statement.parameters).boxed());
+    }
     Ok(Prepared::Named(futures_util::future::try_join_all(all).await?))
 }

@@ -107,9 +107,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConnectError> {
 
 /// The roots of a bundle. Certificates that cannot be anchors are left out, as OpenSSL does (RDS's bundle
 /// has more than a hundred, and one odd one must not refuse the rest), but some must remain.
-fn root_file(
-    path: &Path,
-) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ConnectError> {
+fn root_file(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ConnectError> {
     let found = certificates(path, "sslrootcert")?;
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.iter().cloned());
@@ -222,10 +220,9 @@ pub(super) fn problem(error: &rustls::Error) -> (TlsProblem, String) {
             TlsProblem::UnknownAuthority,
             "the server's certificate is signed by an authority that is not trusted".to_owned(),
         ),
-        CertificateError::NotValidForName => (
-            TlsProblem::NameMismatch,
-            "the server's certificate is not for this host".to_owned(),
-        ),
+        CertificateError::NotValidForName => {
+            (TlsProblem::NameMismatch, "the server's certificate is not for this host".to_owned())
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names = match presented.as_slice() {
                 [] => "no names (subjectAltName)".to_owned(),
@@ -246,7 +243,9 @@ pub(super) fn problem(error: &rustls::Error) -> (TlsProblem, String) {
         CertificateError::Other(OtherError(e)) => {
             (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {e}"))
         }
-        e => (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {e}")),
+        e => {
+            (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {e}"))
+        }
     };
     match error {
         rustls::Error::InvalidCertificate(e) => certificate(e),

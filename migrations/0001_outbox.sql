@@ -6,11 +6,10 @@
 create function :"schema".uuid_v7() returns uuid
 language sql volatile parallel safe
 as $$
-  select pg_catalog.overlay(
-           pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')
-           placing pg_catalog.lpad(pg_catalog.to_hex(
-             (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint), 12, '0') || '7'
-           from 1 for 13)::uuid
+  select (pg_catalog.lpad(pg_catalog.to_hex(
+            (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000)::bigint), 12, '0')
+          || '7'
+          || pg_catalog.substr(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 14))::uuid
 $$;
 
 create table :"schema".event (

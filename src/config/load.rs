@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::configuration::{Configuration, Resolved, missing};
 use super::environment::Environment;
 use super::file::{ConfigFile, FileChoice};
 use super::problem::{Origin, Problem, Problems};
@@ -46,82 +47,36 @@ pub struct Sources {
     pub dir: PathBuf,
 }
 
-/// Which values a command cannot do without.
+/// Which secrets a command uses. What it does not use is not read from the environment nor from the
+/// file: `dev` must neither touch a database that merely happens to be configured nor fail over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// None: every setting has a default or is not used.
+    /// None, unless by flag.
     Nothing,
-    /// `database.url`.
+    /// `database.url`, and `database.direct_url` if set.
     Database,
-    /// `database.url` and `ably.api_key`.
+    /// `database.url`, `ably.api_key`, and `database.direct_url` if set.
     DatabaseAndAbly,
+    /// Reads all that is set and misses nothing: for showing and checking a configuration.
+    Whatever,
 }
 
 impl Needs {
-    fn keys(self) -> &'static [&'static str] {
+    fn required(self) -> &'static [&'static str] {
         match self {
-            Self::Nothing => &[],
+            Self::Nothing | Self::Whatever => &[],
             Self::Database => &["database.url"],
             Self::DatabaseAndAbly => &["database.url", "ably.api_key"],
         }
     }
-}
 
-/// The settings, and where each came from.
-#[derive(Debug, Clone)]
-pub struct Configuration {
-    /// The values.
-    pub settings: Settings,
-    /// What is not wrong, but worth a line in the log.
-    pub warnings: Vec<Problem>,
-    entries: Vec<Resolved>,
-}
-
-/// One setting as it was resolved, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// `section.key`.
-    pub key: &'static str,
-    /// The value as it was written; `***` for secrets, `None` when not set.
-    pub shown: Option<String>,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-impl Configuration {
-    /// Every setting with its value and origin, in the order of the documentation.
-    pub fn entries(&self) -> &[Resolved] {
-        &self.entries
-    }
-
-    /// Where a setting's value came from.
-    pub fn origin(&self, key: &str) -> &Origin {
-        let entry = self.entries.iter().find(|entry| entry.key == key);
-        entry.map_or(&Origin::Default, |entry| &entry.origin)
-    }
-
-    /// `database.url`, whatever the command's [`Needs`] were.
-    ///
-    /// # Errors
-    /// When it is not set.
-    pub fn database_url(&self) -> Result<&SecretString, Problem> {
-        self.settings.database_url.as_ref().ok_or_else(|| missing("database.url"))
-    }
-
-    /// `database.direct_url`, or `database.url` when that one is not set.
-    ///
-    /// # Errors
-    /// When neither is set.
-    pub fn direct_url(&self) -> Result<&SecretString, Problem> {
-        self.settings.direct_url.as_ref().ok_or_else(|| missing("database.url"))
-    }
-
-    /// `ably.api_key`, whatever the command's [`Needs`] were.
-    ///
-    /// # Errors
-    /// When it is not set.
-    pub fn ably_api_key(&self) -> Result<&SecretString, Problem> {
-        self.settings.ably_api_key.as_ref().ok_or_else(|| missing("ably.api_key"))
+    fn reads(self, setting: &Setting) -> bool {
+        match self {
+            _ if !setting.kind.is_secret() => true,
+            Self::Nothing => false,
+            Self::Database => setting.section() == "database",
+            Self::DatabaseAndAbly | Self::Whatever => true,
+        }
     }
 }
 
@@ -135,6 +90,7 @@ pub fn load(sources: &Sources, needs: Needs) -> Result<Configuration, Problems> 
     let file = ConfigFile::read(&file_choice(sources)).unwrap_or_default();
     let mut loader = Loader {
         sources,
+        needs,
         file: &file,
         settings: Settings::blank(),
         entries: Vec::with_capacity(SETTINGS.len()),
@@ -145,7 +101,7 @@ pub fn load(sources: &Sources, needs: Needs) -> Result<Configuration, Problems> 
     for setting in SETTINGS {
         loader.resolve(setting);
     }
-    loader.finish(needs)
+    loader.finish()
 }
 
 fn file_choice(sources: &Sources) -> FileChoice {
@@ -162,19 +118,6 @@ fn file_choice(sources: &Sources) -> FileChoice {
     }
 }
 
-fn missing(key: &str) -> Problem {
-    let Some(setting) = setting(key) else {
-        return Problem::missing(format!("{key} is not set"), "set it");
-    };
-    let env = setting.env[0];
-    let what = format!("{key} is not set");
-    let remedy = format!(
-        "set {env} (or {env}_FILE, or {}_file in the configuration file), for example {env}={}",
-        setting.key, setting.example
-    );
-    Problem::missing(what, remedy)
-}
-
 /// A value that one source offers.
 struct Candidate {
     raw: Raw,
@@ -183,6 +126,7 @@ struct Candidate {
 
 struct Loader<'a> {
     sources: &'a Sources,
+    needs: Needs,
     file: &'a ConfigFile,
     settings: Settings,
     entries: Vec<Resolved>,
@@ -199,18 +143,16 @@ impl Loader<'_> {
                 continue;
             }
             // OUTBOX_RELAY_DATABASE_URL and the like: the classic name is the only one.
-            let tail = name.trim_start_matches(ENV_PREFIX);
+            let tail = without_prefix(&name);
             let classic = SETTINGS.iter().find(|s| same(&s.key.replace('.', "_"), tail));
             // Without the prefix, which all share and which would make any two alike.
-            let near = nearest(tail, known().map(|known| known.trim_start_matches(ENV_PREFIX)));
-            let suggestion = classic.map(|setting| setting.env[0]).or_else(|| {
-                known().find(|known| Some(known.trim_start_matches(ENV_PREFIX)) == near)
-            });
+            let near = nearest(tail, known().map(without_prefix));
+            let suggestion = classic
+                .map(|setting| setting.env[0])
+                .or_else(|| known().find(|known| Some(without_prefix(known)) == near));
             let remedy = match suggestion {
                 Some(known) => format!("did you mean {known}?"),
-                None => {
-                    "unset it; `outbox-relay --help` tells where the settings are listed".into()
-                }
+                None => "unset it; the README lists the variables".into(),
             };
             let what = format!("unknown variable {name}");
             self.problems.push(Problem::at(what, Origin::Environment(name), remedy));
@@ -218,24 +160,22 @@ impl Loader<'_> {
     }
 
     fn resolve(&mut self, setting: &'static Setting) {
-        let from_file = self.from_file(setting);
-        let winner = match self.from_flag(setting).or_else(|| self.from_environment(setting)) {
-            Some(winner) => {
-                if let Some(beaten) = from_file {
-                    self.apply(setting, &beaten, &mut Settings::blank());
-                }
-                Some(winner)
-            }
-            None => from_file,
+        let read = self.needs.reads(setting);
+        let from_file = if read { self.offered_by_file(setting) } else { None };
+        let stronger = match self.offered_by_flag(setting) {
+            None if read => self.offered_by_environment(setting),
+            by_flag => by_flag,
         };
+        if let (Some(_), Some(beaten)) = (&stronger, &from_file) {
+            self.problems.extend(apply(setting, beaten, &mut Settings::blank()));
+        }
+        let winner = stronger.or(from_file);
         let winner = winner.or_else(|| {
             let word = setting.default?.to_owned();
             Some(Candidate { raw: Raw::Word(word), origin: Origin::Default })
         });
         if let Some(winner) = &winner {
-            let mut settings = std::mem::replace(&mut self.settings, Settings::blank());
-            self.apply(setting, winner, &mut settings);
-            self.settings = settings;
+            self.problems.extend(apply(setting, winner, &mut self.settings));
             self.warn_of_exposed_password(setting, winner);
         }
         self.entries.push(Resolved {
@@ -245,30 +185,13 @@ impl Loader<'_> {
         });
     }
 
-    fn apply(&mut self, setting: &Setting, candidate: &Candidate, settings: &mut Settings) {
-        if let Err(what) = setting.kind.apply(&candidate.raw, settings) {
-            let example = match &candidate.origin {
-                Origin::File { .. } => {
-                    format!("{} = {}", setting.leaf(), setting.kind.in_file(setting.example))
-                }
-                Origin::Flag(_)
-                | Origin::Environment(_)
-                | Origin::SecretFile { .. }
-                | Origin::Default => setting.example.to_owned(),
-            };
-            let what = format!("{}: {what}", setting.key);
-            let remedy = format!("expected {}, for example {example}", setting.kind.expected());
-            self.problems.push(Problem::at(what, candidate.origin.clone(), remedy));
-        }
-    }
-
-    fn from_flag(&self, setting: &Setting) -> Option<Candidate> {
+    fn offered_by_flag(&self, setting: &Setting) -> Option<Candidate> {
         let value = self.sources.flags.0.get(setting.key)?;
         let origin = Origin::Flag(format!("--{}", setting.flag.unwrap_or(setting.key)));
         Some(Candidate { raw: Raw::Word(value.clone()), origin })
     }
 
-    fn from_environment(&mut self, setting: &Setting) -> Option<Candidate> {
+    fn offered_by_environment(&mut self, setting: &Setting) -> Option<Candidate> {
         let environment = &self.sources.environment;
         let plain = setting.env.iter().find_map(|name| Some((*name, environment.get(name)?)));
         if setting.kind.is_secret() {
@@ -278,7 +201,7 @@ impl Loader<'_> {
                     self.refuse_both(setting.env[0], &name, Origin::Environment(name.clone()));
                     return None;
                 }
-                return self.from_secret_file(setting, Path::new(path), Origin::Environment(name));
+                return self.read_secret_file(setting, Path::new(path), Origin::Environment(name));
             }
         }
         let (name, value) = plain?;
@@ -298,7 +221,7 @@ impl Loader<'_> {
         }
     }
 
-    fn from_file(&mut self, setting: &Setting) -> Option<Candidate> {
+    fn offered_by_file(&mut self, setting: &Setting) -> Option<Candidate> {
         let file = self.file;
         let plain = file.entries.get(setting.key);
         let file_key = format!("{}_file", setting.key);
@@ -318,7 +241,7 @@ impl Loader<'_> {
             };
             // Relative to the file that says so: the working directory of a service is an accident.
             let path = file.path.parent().unwrap_or(Path::new("")).join(path);
-            return self.from_secret_file(setting, &path, origin);
+            return self.read_secret_file(setting, &path, origin);
         }
         let entry = plain?;
         let raw = match &entry.raw {
@@ -330,7 +253,7 @@ impl Loader<'_> {
         Some(Candidate { raw, origin: file.origin(entry.line) })
     }
 
-    fn from_secret_file(
+    fn read_secret_file(
         &mut self,
         setting: &Setting,
         path: &Path,
@@ -372,8 +295,8 @@ impl Loader<'_> {
         }
     }
 
-    fn finish(mut self, needs: Needs) -> Result<Configuration, Problems> {
-        for key in needs.keys() {
+    fn finish(mut self) -> Result<Configuration, Problems> {
+        for key in self.needs.required() {
             let found = self.entries.iter().any(|entry| entry.key == *key && entry.shown.is_some());
             let setting = setting(key);
             // Whatever failed to be read was reported already, and is not "missing" too.
@@ -405,7 +328,7 @@ impl Loader<'_> {
         let tried = |name: &&str| {
             environment.get(name).is_some() || environment.get(&format!("{name}_FILE")).is_some()
         };
-        setting.env.iter().any(|name| tried(name))
+        setting.env.iter().any(tried)
             || self.file.entries.keys().any(|key| key.trim_end_matches("_file") == setting.key)
     }
 
@@ -432,6 +355,26 @@ impl Loader<'_> {
             );
         }
     }
+}
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix(ENV_PREFIX).unwrap_or(name)
+}
+
+/// Reads and stores a value, or says what is wrong with it.
+fn apply(setting: &Setting, candidate: &Candidate, settings: &mut Settings) -> Option<Problem> {
+    let what = setting.kind.apply(&candidate.raw, settings).err()?;
+    let example = match &candidate.origin {
+        Origin::File { .. } => {
+            format!("{} = {}", setting.leaf(), setting.kind.in_file(setting.example))
+        }
+        Origin::Flag(_) | Origin::Environment(_) | Origin::SecretFile { .. } | Origin::Default => {
+            setting.example.to_owned()
+        }
+    };
+    let what = format!("{}: {what}", setting.key);
+    let remedy = format!("expected {}, for example {example}", setting.kind.expected());
+    Some(Problem::at(what, candidate.origin.clone(), remedy))
 }
 
 /// Whether a connection string holds a password, as a URL or as `key=value` pairs.

@@ -5,12 +5,14 @@
 //! a deployment one restart at a time.
 //!
 //! Reading order: [`table`] (every setting, once), [`settings`] (what the rest of the program
-//! gets), `load`, then the parts: `environment`, `file`, `secret`, `value`, `quantity`, `problem`,
-//! `suggestion`, [`reference`].
+//! gets), `configuration`, `load`, then the parts: `environment`, `file`, `secret`, `value`, `check`,
+//! `quantity`, `problem`, `suggestion`, [`reference`].
 //!
 //! The values stay plain (`String`, `Duration`, `usize`): the command line turns them into what
 //! `store` and `ably` want, so that this layer knows neither.
 
+mod check;
+mod configuration;
 mod environment;
 mod file;
 mod load;
@@ -25,9 +27,10 @@ pub mod table;
 mod tests;
 mod value;
 
+pub use configuration::{Configuration, Resolved};
 pub use environment::Environment;
-pub use load::{Configuration, Flags, Needs, Resolved, Sources, load};
+pub use load::{Flags, Needs, Sources, load};
 pub use problem::{Origin, Problem, Problems};
-pub use quantity::{QuantityError, parse_duration, parse_size};
+pub use quantity::{QuantityError, format_duration, format_size, parse_duration, parse_size};
 pub use settings::{BatchMode, FallbackHosts, LogFormat, Settings};
 pub use value::Kind;

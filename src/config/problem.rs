@@ -22,7 +22,7 @@ pub enum Origin {
         /// The file that holds the secret.
         path: PathBuf,
         /// What named that file.
-        named_by: Box<Origin>,
+        named_by: Box<Self>,
     },
     /// Nobody said anything.
     Default,

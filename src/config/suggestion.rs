@@ -13,10 +13,17 @@ pub(super) fn nearest<'a>(
     let unknown = folded(unknown);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::jaro(&unknown, &folded(candidate)), candidate))
+        .map(|candidate| (similarity(&unknown, &folded(candidate)), candidate))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+/// Jaro's measure, which does not see two letters swapped in a short name (`lgo`): one slip of
+/// typing in three letters or more counts as similar too.
+fn similarity(a: &str, b: &str) -> f64 {
+    let slip = a.chars().count() >= 3 && strsim::osa_distance(a, b) <= 1;
+    strsim::jaro(a, b).max(if slip { SIMILARITY_MIN } else { 0.0 })
 }
 
 /// Whether two names differ in case, dashes and underscores at most.
@@ -40,6 +47,7 @@ mod tests {
         assert_eq!(nearest("max-in-flight", NAMES), Some("max_in_flight"));
         assert_eq!(nearest("sweepInterval", NAMES), Some("sweep_interval"));
         assert_eq!(nearest("batch_tenant", NAMES), Some("batch_tenants"));
+        assert_eq!(nearest("lgo", ["relay", "log"]), Some("log"));
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
-
+use super::check::{api_key, database_url, endpoint, log_level, schema};
 use super::settings::{BatchMode, LogFormat};
 use super::value::Kind;
 
@@ -47,9 +46,6 @@ pub const CONFIG_FILE: &str = "outbox-relay.toml";
 /// Our own variables start with this; one that is not in the table is a mistake.
 pub const ENV_PREFIX: &str = "OUTBOX_RELAY_";
 
-/// The longest schema name in bytes: PostgreSQL cuts names at NAMEDATALEN - 1, silently.
-const SCHEMA_BYTES_MAX: usize = 63;
-
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -67,7 +63,7 @@ pub static SETTINGS: &[Setting] = &[
         default: None,
         example: "postgres://relay@db.example.com/app",
         kind: Kind::Secret {
-            check: check_database_url,
+            check: database_url,
             expected: "a PostgreSQL connection string",
             plain_in_file: true,
             set: |s, v| s.database_url = Some(v),
@@ -81,7 +77,7 @@ pub static SETTINGS: &[Setting] = &[
         default: None,
         example: "postgres://relay@db-direct.example.com/app",
         kind: Kind::Secret {
-            check: check_database_url,
+            check: database_url,
             expected: "a PostgreSQL connection string",
             plain_in_file: true,
             set: |s, v| s.direct_url = Some(v),
@@ -95,7 +91,7 @@ pub static SETTINGS: &[Setting] = &[
         default: Some("outbox"),
         example: "outbox",
         kind: Kind::Text {
-            check: check_schema,
+            check: schema,
             expected: "a schema name of at most 63 bytes",
             set: |s, v| s.schema = v,
         },
@@ -108,7 +104,7 @@ pub static SETTINGS: &[Setting] = &[
         default: None,
         example: "appId.keyId:secret",
         kind: Kind::Secret {
-            check: check_api_key,
+            check: api_key,
             expected: "an Ably API key (appId.keyId:secret)",
             plain_in_file: false,
             set: |s, v| s.ably_api_key = Some(v),
@@ -122,7 +118,7 @@ pub static SETTINGS: &[Setting] = &[
         default: Some("main"),
         example: "main",
         kind: Kind::Text {
-            check: check_endpoint,
+            check: endpoint,
             expected: "a routing name, a host name, or a base URL",
             set: |s, v| s.ably_endpoint = v,
         },
@@ -260,7 +256,7 @@ pub static SETTINGS: &[Setting] = &[
         default: Some("info"),
         example: "info",
         kind: Kind::Text {
-            check: check_log_level,
+            check: log_level,
             expected: "off, error, warn, info, debug, trace, or target=level pairs",
             set: |s, v| s.log_level = v,
         },
@@ -283,71 +279,6 @@ pub static SETTINGS: &[Setting] = &[
 /// The setting of a key.
 pub fn setting(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
-}
-
-// What a connection string means is the store's business; here only what cannot be one.
-fn check_database_url(url: &str) -> Result<(), String> {
-    let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    if url.contains('\0') || url.contains('\n') {
-        Err("holds a line break or a zero byte".to_owned())
-    } else if known || (url.contains('=') && !url.contains("://")) {
-        Ok(())
-    } else {
-        Err("is neither a postgres:// URL nor `key=value` pairs".to_owned())
-    }
-}
-
-fn check_schema(name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        Err("is empty".to_owned())
-    } else if name.len() > SCHEMA_BYTES_MAX {
-        Err(format!("has {} bytes", name.len()))
-    } else if name.contains('\0') {
-        Err("holds a zero byte".to_owned())
-    } else if name.starts_with("pg_") || name == "information_schema" {
-        Err("belongs to PostgreSQL".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-fn check_api_key(key: &str) -> Result<(), String> {
-    let shape = key.split_once(':').and_then(|(name, secret)| {
-        let (app, id) = name.split_once('.')?;
-        (!app.is_empty() && !id.is_empty() && !secret.is_empty()).then_some(())
-    });
-    if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Err("holds a blank or a line break".to_owned())
-    } else if shape.is_none() {
-        Err("is not of the form appId.keyId:secret".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-// How an endpoint becomes hosts is the Ably client's business; here only what cannot be one.
-fn check_endpoint(endpoint: &str) -> Result<(), String> {
-    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
-    if endpoint.is_empty() || endpoint.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Err("is empty or holds a blank".to_owned())
-    } else if scheme.is_some_and(|scheme| scheme != "http" && scheme != "https") {
-        Err("has a scheme other than http and https".to_owned())
-    } else if endpoint.contains('@') {
-        Err("holds credentials".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-fn check_log_level(directives: &str) -> Result<(), String> {
-    for part in directives.split(',').map(str::trim) {
-        // A lone word is a target for `Targets`, so that `inof` would silently mean "trace of inof".
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        if level.parse::<LevelFilter>().is_err() || level.is_empty() {
-            return Err(format!("has no level {level:?}"));
-        }
-    }
-    directives.parse::<Targets>().map(drop).map_err(|_| "is not understood".to_owned())
 }
 
 #[cfg(test)]
@@ -390,23 +321,5 @@ mod tests {
                 assert!(tail == key || tail == short, "{name} for {}", setting.key);
             }
         }
-    }
-
-    #[test]
-    fn impossible_values_are_refused() {
-        assert!(check_schema("pg_outbox").is_err() && check_schema(&"ä".repeat(32)).is_err());
-        assert!(check_schema("").is_err() && check_schema("Shop Outbox").is_ok());
-        assert!(check_api_key("a.b:c").is_ok() && check_api_key("a.b:c:d").is_ok());
-        for key in ["", "a.b", "ab:c", ".b:c", "a.:c", "a.b:", "a.b:c\n"] {
-            assert!(check_api_key(key).is_err(), "{key:?}");
-        }
-        assert!(check_database_url("host=/tmp user=x").is_ok());
-        assert!(check_database_url("mysql://h/d?a=b").is_err() && check_database_url("x").is_err());
-        assert!(check_endpoint("ftp://x").is_err() && check_endpoint("http://u:p@h").is_err());
-        assert!(check_endpoint("http://[::1]:1").is_ok());
-        for level in ["inof", "", "info,", "a=b", "hyper"] {
-            assert!(check_log_level(level).is_err(), "{level:?}");
-        }
-        assert!(check_log_level("info,outbox_relay::store=debug").is_ok());
     }
 }

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn ok(&self) -> Configuration {
-        self.load(Needs::Nothing).unwrap()
+        self.load(Needs::Whatever).unwrap()
     }
 
     fn problems(&self, needs: Needs) -> String {
@@ -140,7 +140,7 @@ unknown key relay.max_inflight (DIR/outbox-relay.toml:4); did you mean max_in_fl
 ably.api_key: a secret does not belong into this file (DIR/outbox-relay.toml:8); write api_key_file = \"…\" or set ABLY_API_KEY
 unknown variable OUTBOX_RELAY_DATABASE_URL (environment OUTBOX_RELAY_DATABASE_URL); did you mean DATABASE_URL?
 unknown variable OUTBOX_RELAY_MAX_IN_FLIGHT (environment OUTBOX_RELAY_MAX_IN_FLIGHT); did you mean OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT?
-unknown variable OUTBOX_RELAY_XYZZY (environment OUTBOX_RELAY_XYZZY); unset it; `outbox-relay --help` tells where the settings are listed
+unknown variable OUTBOX_RELAY_XYZZY (environment OUTBOX_RELAY_XYZZY); unset it; the README lists the variables
 database.url: the value is neither a postgres:// URL nor `key=value` pairs (environment DATABASE_URL); expected a PostgreSQL connection string, for example postgres://relay@db.example.com/app
 database.schema: \"pg_outbox\" belongs to PostgreSQL (flag --schema); expected a schema name of at most 63 bytes, for example outbox
 ably.endpoint: the value (not shown: it looks like a secret) is empty or holds a blank (environment ABLY_ENDPOINT); expected a routing name, a host name, or a base URL, for example main
@@ -168,7 +168,7 @@ fn what_a_command_needs_is_asked_for_together() {
 #[test]
 fn a_beaten_value_of_the_file_still_has_to_be_right() {
     let scene = Scene::new("log.level = 'inof'", &[]).flag("log.level", "debug");
-    assert!(scene.problems(Needs::Nothing).starts_with("log.level: \"inof\""));
+    assert!(scene.problems(Needs::Whatever).starts_with("log.level: \"inof\""));
     let scene = Scene::new("", &[("RUST_LOG", "inof")]).flag("log.level", "debug");
     assert_eq!(scene.ok().settings.log_level, "debug");
 }
@@ -243,7 +243,7 @@ fn an_unreadable_secret_file_is_one_problem() {
 #[test]
 fn a_malformed_key_is_refused_without_showing_it() {
     for key in ["hunter2", "app.key: hunter2", "app.key:hunter2\n", "\"app.key:hunter2\" "] {
-        let problems = Scene::new("", &[("ABLY_API_KEY", key)]).problems(Needs::Nothing);
+        let problems = Scene::new("", &[("ABLY_API_KEY", key)]).problems(Needs::Whatever);
         assert!(problems.contains("environment ABLY_API_KEY") && !problems.contains("hunter2"));
     }
 }
@@ -284,4 +284,16 @@ fn the_resolved_settings_can_be_shown_without_secrets() {
     assert!(all.contains("ably.api_key = Some(\"***\") (environment ABLY_API_KEY)"), "{all}");
     assert!(all.contains("relay.max_in_flight = Some(\"9\")"), "{all}");
     assert!(all.contains("database.direct_url = None (default)"), "{all}");
+}
+
+#[test]
+fn secrets_that_a_command_does_not_use_are_not_read() {
+    let environment = [("DATABASE_URL", "file:./dev.db"), ("ABLY_API_KEY", "nonsense")];
+    let scene = Scene::new("database.direct_url_file = '/nonexistent'", &environment);
+    let settings = scene.load(Needs::Nothing).unwrap().settings;
+    assert!(settings.database_url.is_none() && settings.ably_api_key.is_none());
+    assert!(scene.load(Needs::Database).is_err());
+    let scene = scene.flag("database.url", "postgres://h/d");
+    let configuration = scene.load(Needs::Nothing).unwrap();
+    assert_eq!(configuration.database_url().unwrap().expose_secret(), "postgres://h/d");
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`table`] (every setting, once), [`settings`] (what the rest of the program
 //! gets), `configuration`, `load`, then the parts: `environment`, `file`, `secret`, `value`, `check`,
-//! `quantity`, `problem`, `suggestion`, [`reference`].
+//! `quantity`, `problem`, `suggestion`, [`mod@reference`].
 //!
 //! The values stay plain (`String`, `Duration`, `usize`): the command line turns them into what
 //! `store` and `ably` want, so that this layer knows neither.

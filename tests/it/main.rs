@@ -1,6 +1,7 @@
 //! Tests on real parts: PostgreSQL, sockets, the binary, the official Ably client.
 
 mod ably_client;
+mod cli;
 mod migrations;
 mod private_postgres;
 mod sql;

@@ -57,11 +57,18 @@ async fn a_schema_that_is_newer_older_or_edited_is_refused() {
         .batch_execute("insert into outbox.schema_history values ('9999_x', 'migration', 'c')")
         .await
         .unwrap();
-    assert!(matches!(store.migrate_up().await, Err(StoreError::SchemaNewer { step }) if step == "9999_x"));
+    assert!(
+        matches!(store.migrate_up().await, Err(StoreError::SchemaNewer { step }) if step == "9999_x")
+    );
     assert!(matches!(store.session().await, Err(StoreError::SchemaNewer { .. })));
 
-    client.batch_execute("delete from outbox.schema_history where name in ('9999_x', 'enqueue')").await.unwrap();
-    assert!(matches!(store.session().await, Err(StoreError::SchemaOlder { step }) if step == "enqueue"));
+    client
+        .batch_execute("delete from outbox.schema_history where name in ('9999_x', 'enqueue')")
+        .await
+        .unwrap();
+    assert!(
+        matches!(store.session().await, Err(StoreError::SchemaOlder { step }) if step == "enqueue")
+    );
     assert_eq!(store.migrate_up().await.unwrap(), ["enqueue"]);
 
     client
@@ -93,7 +100,12 @@ async fn a_migration_that_cannot_have_its_lock_gives_up_and_leaves_nothing() {
     let store = store_at(&database.dsn(), "outbox");
     store.migrate_up().await.unwrap();
     let mut client = database.connect().await;
-    client.batch_execute("update outbox.schema_history set checksum = 'old' where name = 'event_bell'").await.unwrap();
+    client
+        .batch_execute(
+            "update outbox.schema_history set checksum = 'old' where name = 'event_bell'",
+        )
+        .await
+        .unwrap();
     let transaction = client.transaction().await.unwrap();
     transaction.batch_execute("lock table outbox.event in access exclusive mode").await.unwrap();
     let error = store.migrate_up().await.unwrap_err();
@@ -115,7 +127,8 @@ async fn a_published_event_never_becomes_pending_again() {
         "status = 'pending', published_at = null",
         "status = 'failed', published_at = null, error = '{}'",
     ] {
-        let error = client.batch_execute(&format!("update outbox.event set {change}")).await.unwrap_err();
+        let error =
+            client.batch_execute(&format!("update outbox.event set {change}")).await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::CHECK_VIOLATION), "{change}");
     }
     assert_eq!(count(&client, "published").await, 1);
@@ -133,7 +146,8 @@ async fn the_table_refuses_states_that_contradict_themselves() {
         "published_at = now()",
         "attempts = -1",
     ] {
-        let error = client.batch_execute(&format!("update outbox.event set {change}")).await.unwrap_err();
+        let error =
+            client.batch_execute(&format!("update outbox.event set {change}")).await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::CHECK_VIOLATION), "{change}");
     }
 }

@@ -1,4 +1,4 @@
 //! What the integration tests stand on.
 
-pub(crate) mod postgres;
 pub(crate) mod outbox;
+pub(crate) mod postgres;

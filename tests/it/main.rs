@@ -1,0 +1,3 @@
+//! Tests over real sockets, one binary.
+
+mod emulator_client;

@@ -7,9 +7,13 @@ use futures_util::StreamExt as _;
 use outbox_relay::emulator::{Emulator, EmulatorConfig, EmulatorError};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::http::{KEY, admin_post, client, emulator, get, post, publish, request, start};
+use super::http::{
+    KEY, admin_get, admin_post, client, emulator, get, post, publish, request, start,
+};
 
 /// A stream of server-sent events, read event by event.
 struct Events {
@@ -230,6 +234,35 @@ async fn the_admin_endpoint_lists_what_was_accepted_and_is_closed_to_web_pages()
     assert_eq!(page.send().await.unwrap().status(), 403);
     let bad = client().post(format!("{url}/_emulator/faults")).body(r#"{"kind":"sttaus"}"#);
     assert_eq!(bad.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_cut_off_and_the_others_miss_nothing() {
+    let emulator = start(EmulatorConfig {
+        channel_rate_per_second: 0,
+        subscriber_bytes_max: 200_000,
+        ..Default::default()
+    })
+    .await;
+    let url = emulator.url();
+    let mut lazy = TcpStream::connect(emulator.addr()).await.unwrap();
+    let request = format!("GET /sse?channels=c&key={KEY} HTTP/1.1\r\nHost: x\r\n\r\n");
+    lazy.write_all(request.as_bytes()).await.unwrap();
+    // The head says that it is subscribed; from here on it does not read.
+    assert_eq!(lazy.read(&mut [0; 8]).await.unwrap(), 8);
+    let mut reader = Events::open(&url, "channels=c").await;
+    let message = json!({ "data": "x".repeat(60_000) });
+    let mut published = 0_u64;
+    while admin_get(&url, "stats").await["slow_subscribers_disconnected"] == 0 {
+        assert!(published < 1_000, "nobody was cut off");
+        publish(&url, "c", &message).await;
+        reader.next().await;
+        published += 1;
+    }
+    let rest = timeout(Duration::from_secs(10), lazy.read_to_end(&mut Vec::new())).await.unwrap();
+    assert!(rest.is_err(), "the connection was reset");
+    publish(&url, "c", &json!({ "id": "still here" })).await;
+    assert_eq!(reader.next().await.1["id"], "still here");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 mod ably_client;
 mod cli;
-mod crash;
+
 mod drain;
 mod emulator_client;
 mod migrations;

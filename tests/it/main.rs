@@ -3,9 +3,11 @@
 mod ably_client;
 mod cli;
 
+mod crash;
 mod drain;
 mod emulator_client;
 mod migrations;
+mod outage;
 mod private_postgres;
 mod sql;
 mod support;

@@ -164,6 +164,7 @@ async fn child_that_ends_as_it_is_told() {
         // A static, as the tests' own cluster is: never dropped.
         "exit" => {
             std::mem::forget(postgres);
+            #[expect(clippy::exit, reason = "an exit in mid-flight is what is tested")]
             std::process::exit(0);
         }
         "panic" => panic!("as told"),

@@ -132,7 +132,7 @@ impl TestDatabase {
             Cluster::Private(postgres) if !postgres.version().starts_with("14.") => {
                 "strategy file_copy"
             }
-            _ => "",
+            Cluster::Private(_) | Cluster::Given(_) => "",
         };
         run(&format!("create database {name} template {template} {strategy}")).await;
         Self { name }

@@ -1,6 +1,8 @@
 //! The private PostgreSQL: it starts, keeps its data when it should, and leaves nothing, however the
 //! process that started it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
+
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -276,9 +276,8 @@ impl Attempt<'_> {
             )
             .await
             .map_err(|e| ConnectError::of_driver(&e))?;
-        let row = rows.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
+        let row = rows.iter().find_map(|message| {
+            if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None }
         });
         let is = |i: usize, value: &str| row.and_then(|row| row.get(i)) == Some(value);
         let read_only = |cause| Err(ConnectError::new(ConnectErrorKind::ReadOnly, cause));
@@ -286,7 +285,9 @@ impl Attempt<'_> {
             return read_only("the server is a standby, which cannot write");
         }
         if self.dsn.session == SessionWanted::ReadWrite && is(1, "on") {
-            return read_only("the database or user is set to read-only (default_transaction_read_only)");
+            return read_only(
+                "the database or user is set to read-only (default_transaction_read_only)",
+            );
         }
         Ok(())
     }
@@ -318,11 +319,9 @@ impl Attempt<'_> {
 
 /// Whether the other of TLS and plain may help: TLS failed, or `pg_hba.conf` has no line for this way.
 fn may_go_the_other_way(error: &ConnectError) -> bool {
-    match error.kind() {
-        ConnectErrorKind::Tls(problem) => problem != TlsProblem::File,
-        ConnectErrorKind::Authentication => error.sqlstate() == Some("28000"),
-        // Some servers hang up instead of answering the question for TLS.
-        ConnectErrorKind::Closed => true,
-        _ => false,
-    }
+    use ConnectErrorKind as Kind;
+    // Some servers hang up instead of answering the question for TLS.
+    let tls_failed = matches!(error.kind(), Kind::Closed | Kind::Tls(_))
+        && error.kind() != Kind::Tls(TlsProblem::File);
+    tls_failed || error.sqlstate() == Some("28000")
 }

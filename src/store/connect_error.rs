@@ -117,7 +117,9 @@ impl ConnectError {
             Kind::Timeout => {
                 "check the host, firewalls and security groups; a slow server may need a longer connect_timeout"
             }
-            Kind::Closed => "see the server's or the proxy's log; the port may belong to another service",
+            Kind::Closed => {
+                "see the server's or the proxy's log; the port may belong to another service"
+            }
             Kind::Tls(problem) => problem.remedy(),
             Kind::Authentication => {
                 "check user and password (percent-encoded in a URL) and the server's pg_hba.conf"
@@ -187,9 +189,10 @@ impl ConnectError {
                 ConnectErrorKind::Authentication,
                 "the server asks for a password and the connection string has none",
             ),
-            _ if error.to_string() == "authentication error" => {
-                Self::new(ConnectErrorKind::Authentication, format!("authentication failed: {words}"))
-            }
+            _ if error.to_string() == "authentication error" => Self::new(
+                ConnectErrorKind::Authentication,
+                format!("authentication failed: {words}"),
+            ),
             _ => Self::new(ConnectErrorKind::Other, format!("{error}: {words}")),
         }
     }
@@ -278,7 +281,9 @@ impl TlsProblem {
             }
             Self::File => "check the file's path, permissions and PEM format",
             Self::NoRoots => "install the ca-certificates package, or give sslrootcert",
-            Self::Handshake => "check that the port is PostgreSQL's and that the server speaks TLS 1.2 or 1.3",
+            Self::Handshake => {
+                "check that the port is PostgreSQL's and that the server speaks TLS 1.2 or 1.3"
+            }
         }
     }
 }

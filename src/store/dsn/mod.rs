@@ -21,9 +21,9 @@ mod error;
 mod names;
 mod parameters;
 mod server;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -85,7 +85,10 @@ pub(super) fn read(parameters: &Parameters) -> Result<Parsed, DsnError> {
     let tls = given.tls.weigh(&mut warnings)?;
     let servers = servers(given.host, given.address, given.port)?;
     let on_tcp = servers.iter().any(|server| matches!(server.host, Host::Tcp(_)));
-    if on_tcp && tls.mode == Some(TlsMode::Disable) && tls.channel_binding == ChannelBinding::Require {
+    if on_tcp
+        && tls.mode == Some(TlsMode::Disable)
+        && tls.channel_binding == ChannelBinding::Require
+    {
         return Err(DsnError::Conflict(
             "channel_binding=require needs TLS; remove it or sslmode=disable",
         ));
@@ -128,7 +131,8 @@ impl<'a> Given<'a> {
                 )?;
             }
             "target_session_attrs" => {
-                let expected = "read-write, primary or any: the relay writes, so it cannot use a standby";
+                let expected =
+                    "read-write, primary or any: the relay writes, so it cannot use a standby";
                 self.session = Some(choice(
                     "target_session_attrs",
                     expected,
@@ -172,7 +176,8 @@ impl<'a> Given<'a> {
             }
             "tcp_user_timeout" => {
                 let ms = number("tcp_user_timeout", "a whole number of milliseconds", value)?;
-                sockets.tcp_user_timeout = Some(Duration::from_millis(ms.into())).filter(|_| ms > 0);
+                sockets.tcp_user_timeout =
+                    Some(Duration::from_millis(ms.into())).filter(|_| ms > 0);
             }
             _ => return Ok(false),
         }

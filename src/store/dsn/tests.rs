@@ -156,10 +156,16 @@ fn hosts_are_found_wherever_they_stand() {
     ] {
         assert_eq!(parse(text).to_string(), shown, "{text}");
     }
-    for text in ["host=a,b port=1,2,3", "host=a,b hostaddr=1.1.1.1", "host=a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a"] {
+    for text in [
+        "host=a,b port=1,2,3",
+        "host=a,b hostaddr=1.1.1.1",
+        "host=a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
+    ] {
         assert!(matches!(error(text), DsnError::Conflict(_)), "{text}");
     }
-    for text in ["host=h port=0", "postgres://h:70000/d", "hostaddr=nonsense", "postgres://h:port/d"] {
+    for text in
+        ["host=h port=0", "postgres://h:70000/d", "hostaddr=nonsense", "postgres://h:port/d"]
+    {
         assert!(matches!(error(text), DsnError::InvalidValue { .. }), "{text}");
     }
     assert!(matches!(error("postgres://[::1/d"), DsnError::Syntax(_)));
@@ -201,10 +207,7 @@ fn unknown_parameters_are_refused_with_a_suggestion() {
             "postgres://h/?sslmod=require",
             "unknown parameter sslmod in the connection string; did you mean sslmode?",
         ),
-        (
-            "host=h data_base=x",
-            "unknown parameter data_base in the connection string",
-        ),
+        ("host=h data_base=x", "unknown parameter data_base in the connection string"),
         (
             "postgres://h/?connectionLimit=1",
             "unknown parameter connectionLimit in the connection string; did you mean connection_limit?",
@@ -266,7 +269,10 @@ fn transaction_poolers_are_recognised() {
 
 #[test]
 fn socket_settings_have_libpqs_units() {
-    let sockets = parse("host=h connect_timeout=0 keepalives_idle=30 keepalives_count=0 tcp_user_timeout=1500").sockets;
+    let sockets = parse(
+        "host=h connect_timeout=0 keepalives_idle=30 keepalives_count=0 tcp_user_timeout=1500",
+    )
+    .sockets;
     assert_eq!(sockets.connect_timeout, Some(Duration::from_secs(60)), "0 is not for ever");
     assert_eq!(sockets.keepalive_idle, Some(Duration::from_secs(30)));
     assert_eq!(sockets.keepalive_count, None);
@@ -299,11 +305,7 @@ fn visible(text: &str) -> String {
 const MARK: &str = "Zq7Xw";
 
 fn password_with_mark() -> impl Strategy<Value = String> {
-    let odd = prop_oneof![
-        any::<String>(),
-        "[@:/?#%&= '\"\\\\,\\[\\]a-z0-9]{0,12}",
-        "[ -~]{0,12}"
-    ];
+    let odd = prop_oneof![any::<String>(), "[@:/?#%&= '\"\\\\,\\[\\]a-z0-9]{0,12}", "[ -~]{0,12}"];
     (odd.clone(), odd).prop_map(|(before, after)| format!("{before}{MARK}{after}"))
 }
 
@@ -334,8 +336,6 @@ proptest! {
 
     #[test]
     fn a_raw_password_among_keywords_is_never_shown(password in password_with_mark()) {
-        // Blanks with a '=' behind them make new parameters: nobody can tell them from meant ones.
-        prop_assume!(!password.contains(|c: char| c == '=' && password.contains(char::is_whitespace)));
         for text in [
             format!("host=h password={password} user=u"),
             format!("host=h user=u password='{password}' dbname=d"),

@@ -92,11 +92,7 @@ fn url(body: &str) -> Result<Parameters, DsnError> {
     Ok(Parameters { pairs, from_authority, was_quoted: false })
 }
 
-fn push_decoded(
-    pairs: &mut Vec<(String, String)>,
-    key: &str,
-    value: &str,
-) -> Result<(), DsnError> {
+fn push_decoded(pairs: &mut Vec<(String, String)>, key: &str, value: &str) -> Result<(), DsnError> {
     if !value.is_empty() {
         pairs.push((key.to_owned(), decode(value)?.into_owned()));
     }
@@ -157,9 +153,10 @@ fn decode(text: &str) -> Result<Cow<'_, str>, DsnError> {
     match (escapes, literals) {
         (0, _) => Ok(Cow::Borrowed(text)),
         (_, 0) => {
-            let decoded = percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| {
-                DsnError::Syntax("a percent-encoded part is not UTF-8; encode the UTF-8 bytes")
-            })?;
+            let decoded =
+                percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| {
+                    DsnError::Syntax("a percent-encoded part is not UTF-8; encode the UTF-8 bytes")
+                })?;
             if decoded.contains('\0') {
                 return Err(DsnError::Syntax("it holds an encoded NUL character; remove it"));
             }

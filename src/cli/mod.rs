@@ -1,8 +1,107 @@
-//! (being written)
+//! The commands of the binary: parse, read the settings, log, run, map to an exit code.
+//!
+//! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
+//! `logging`, `signals`, `output`, and one file a command.
 
+mod args;
+mod assemble;
+mod dev;
+mod emulator;
+mod failure;
+mod flags;
+mod logging;
+mod migrate;
+mod output;
+mod run;
+mod signals;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Runs the command line.
+use clap::Parser;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::args::{Args, Command};
+use self::failure::{Exit, Failure};
+use crate::config::{self, Configuration, Environment, Sources};
+
+/// How long blocking work may linger after the command itself has ended.
+const RUNTIME_SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+
+/// What every command gets.
+#[derive(Debug)]
+struct Context {
+    /// The settings and their origins.
+    configuration: Configuration,
+    /// Cancelled by the first SIGTERM or SIGINT: stop, finish what is in flight, return.
+    stop: CancellationToken,
+}
+
+/// Runs the command line; the exit codes are in `--help`.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    failure::report_panics_in_one_line();
+    let exit = catch_unwind(AssertUnwindSafe(parse_and_execute)).unwrap_or_else(|_| {
+        // The panic hook has written the cause.
+        failure::write_remedy("this is a defect of outbox-relay: please report the line above");
+        Exit::Internal
+    });
+    exit.into()
+}
+
+fn parse_and_execute() -> Exit {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return args::report(&error),
+    };
+    match execute(args) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(args: Args) -> Result<(), Failure> {
+    if args.api_key.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "there is no --api-key: every user of this machine could read it in the process list",
+            "set ABLY_API_KEY, or ABLY_API_KEY_FILE to the path of a file that holds the key",
+        ));
+    }
+    let environment = Environment::of_process();
+    let colours = logging::Colours::of(&environment);
+    let sources = Sources {
+        flags: args.settings.into_flags(),
+        config: args.config,
+        environment,
+        dir: PathBuf::new(),
+    };
+    let configuration = config::load(&sources, args.command.needs())?;
+    logging::start(&configuration.settings, colours)?;
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("the runtime does not start: {error}")))?;
+    let outcome = runtime.block_on(execute_until_done(args.command, configuration));
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_MAX);
+    outcome
+}
+
+async fn execute_until_done(command: Command, configuration: Configuration) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    // Dropped at the end, which ends the watcher: nobody outlives the command.
+    let mut watchers = JoinSet::new();
+    signals::watch(&mut watchers, stop.clone())?;
+    let context = Context { configuration, stop };
+    match command {
+        Command::Run(options) => run::execute(&options, &context).await,
+        Command::Dev(options) => dev::execute(&options, &context).await,
+        Command::Emulator(options) => emulator::execute(&options, &context).await,
+        Command::Migrate(options) => migrate::execute(&options, &context).await,
+    }
 }

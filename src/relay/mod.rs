@@ -1,1 +1,16 @@
-//! (being written)
+//! Waking, claiming, publishing, settling.
+//!
+//! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
+//! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
+//! is heard), [`service`] (all of it running).
+
+mod database_state;
+mod drain;
+mod listener;
+pub mod outcome;
+pub mod plan;
+mod publisher_state;
+mod requests;
+pub mod service;
+mod side_session;
+pub mod wake;

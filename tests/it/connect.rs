@@ -1,6 +1,6 @@
 //! Connections to real servers: every TLS mode, several hosts, typed failures, notices, dead peers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod certificates;
 mod cluster;

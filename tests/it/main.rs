@@ -1,3 +1,9 @@
-//! Integration tests: real PostgreSQL, real sockets, one test binary.
+//! Tests on real parts: PostgreSQL, sockets, the binary, the official Ably client.
 
+mod ably_client;
+mod cli;
 mod connect;
+mod migrations;
+mod private_postgres;
+mod sql;
+mod support;

@@ -1,0 +1,136 @@
+//! What can be typed: commands, flags, and their help.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use super::failure::Exit;
+use super::flags::SettingFlags;
+use super::{dev, emulator, migrate, run};
+use crate::config::Needs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  outbox-relay dev                                  everything locally, with sample events
+  outbox-relay migrate up                           create or update the outbox's schema
+  outbox-relay run                                  publish until SIGTERM
+  outbox-relay run --once                           publish what is waiting, then exit
+
+Environment:
+  DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
+  OUTBOX_RELAY_CONFIG and OUTBOX_RELAY_<SECTION>_<KEY> for every key of outbox-relay.toml.
+  A flag beats the environment, which beats the file, which beats the default.
+
+Output:
+  Data goes to stdout, messages and logs go to stderr.
+
+Exit codes:
+    0  done, or stopped as asked
+    2  wrong usage
+   65  bad data
+   69  a dependency is unavailable (database, Ably)
+   70  internal error
+   75  temporary failure, try again
+   77  permission denied
+   78  wrong configuration
+  130  forced by a second SIGINT
+  143  forced by a second SIGTERM";
+
+/// Publishes your PostgreSQL outbox to Ably: in order per tenant, milliseconds after commit.
+#[derive(Parser)]
+#[command(name = "outbox-relay", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// Settings file [default: outbox-relay.toml, if there is one] [env: OUTBOX_RELAY_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
+    pub(super) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) settings: SettingFlags,
+
+    // People try it. It is known here only to be refused without its value being repeated.
+    #[arg(long = "api-key", visible_aliases = [] as [&str; 0], global = true, hide = true)]
+    #[arg(alias = "ably-api-key", alias = "key", num_args = 0..=1, default_missing_value = "")]
+    pub(super) api_key: Option<OsString>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Publish the outbox's events to Ably until SIGTERM
+    Run(run::Options),
+    /// Everything locally: PostgreSQL, Ably emulator, relay and sample events
+    Dev(dev::Options),
+    /// A local Ably: REST, SSE and WebSocket, with faults on demand
+    Emulator(emulator::Options),
+    /// The outbox's schema in your database
+    Migrate(migrate::Options),
+}
+
+impl Command {
+    /// The settings that the command cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::Run(_) => Needs::DatabaseAndAbly,
+            Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
+            Self::Migrate(options) => options.needs(),
+        }
+    }
+}
+
+/// Writes what clap has to say: help and version are data, the rest are messages.
+pub(super) fn report(error: &clap::Error) -> Exit {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked {
+        // A closed pipe (`--help | head`) is a clean end.
+        let _ = error.print();
+        return Exit::Ok;
+    }
+    // What was typed may hold a secret (`--databse-url=postgres://u:password@h/d`), and terminals
+    // are logged.
+    let text = without_secrets(&error.render().to_string(), std::env::args_os().skip(1));
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    Exit::Usage
+}
+
+/// Takes every argument that could be a secret out of a text.
+fn without_secrets(text: &str, args: impl Iterator<Item = OsString>) -> String {
+    let mut text = text.to_owned();
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        let value = match arg.split_once('=') {
+            Some((flag, value)) if flag.starts_with('-') => value,
+            _ => arg.as_ref(),
+        };
+        if value.contains(':') || value.contains('@') {
+            text = text.replace(value, "***");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_message_repeats_no_secret() {
+        let url = "postgres://u:hunter2@h/d";
+        let args = [format!("--databse-url={url}"), "app.key:hunter2".to_owned()];
+        let text = format!("unexpected '--databse-url={url}' and 'app.key:hunter2'");
+        let cleaned = without_secrets(&text, args.into_iter().map(OsString::from));
+        assert_eq!(cleaned, "unexpected '--databse-url=***' and '***'");
+    }
+}

@@ -1,0 +1,96 @@
+//! Checks of text values: what can be seen without the layer that uses them.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::problem::quoted;
+
+/// The longest schema name in bytes: PostgreSQL cuts names at NAMEDATALEN - 1, silently.
+const SCHEMA_BYTES_MAX: usize = 63;
+
+/// What a connection string means is the store's business; here only what cannot be one.
+pub(super) fn database_url(url: &str) -> Result<(), String> {
+    let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    if url.contains('\0') || url.contains('\n') {
+        Err("holds a line break or a zero byte".to_owned())
+    } else if known || (url.contains('=') && !url.contains("://")) {
+        Ok(())
+    } else {
+        Err("is neither a postgres:// URL nor `key=value` pairs".to_owned())
+    }
+}
+
+pub(super) fn schema(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        Err("is empty".to_owned())
+    } else if name.len() > SCHEMA_BYTES_MAX {
+        Err(format!("has {} bytes", name.len()))
+    } else if name.contains('\0') {
+        Err("holds a zero byte".to_owned())
+    } else if name.starts_with("pg_") || name == "information_schema" {
+        Err("belongs to PostgreSQL".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn api_key(key: &str) -> Result<(), String> {
+    let shape = key.split_once(':').and_then(|(name, secret)| {
+        let (app, id) = name.split_once('.')?;
+        (!app.is_empty() && !id.is_empty() && !secret.is_empty()).then_some(())
+    });
+    if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Err("holds a blank or a line break".to_owned())
+    } else if shape.is_none() {
+        Err("is not of the form appId.keyId:secret".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// How an endpoint becomes hosts is the Ably client's business; here only what cannot be one.
+pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
+    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
+    if endpoint.is_empty() || endpoint.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Err("is empty or holds a blank".to_owned())
+    } else if scheme.is_some_and(|scheme| scheme != "http" && scheme != "https") {
+        Err("has a scheme other than http and https".to_owned())
+    } else if endpoint.contains('@') {
+        Err("holds credentials".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn log_level(directives: &str) -> Result<(), String> {
+    for part in directives.split(',').map(str::trim) {
+        // A lone word is a target for `Targets`, so that `inof` would silently mean "trace of inof".
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if level.parse::<LevelFilter>().is_err() || level.is_empty() {
+            return Err(format!("has no level {}", quoted(level)));
+        }
+    }
+    directives.parse::<Targets>().map(drop).map_err(|_| "is not understood".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_values_are_refused() {
+        assert!(schema("pg_outbox").is_err() && schema(&"ä".repeat(32)).is_err());
+        assert!(schema("").is_err() && schema("Shop Outbox").is_ok());
+        assert!(api_key("a.b:c").is_ok() && api_key("a.b:c:d").is_ok());
+        for key in ["", "a.b", "ab:c", ".b:c", "a.:c", "a.b:", "a.b:c\n"] {
+            assert!(api_key(key).is_err(), "{key:?}");
+        }
+        assert!(database_url("host=/tmp user=x").is_ok());
+        assert!(database_url("mysql://h/d?a=b").is_err() && database_url("x").is_err());
+        assert!(endpoint("ftp://x").is_err() && endpoint("http://u:p@h").is_err());
+        assert!(endpoint("http://[::1]:1").is_ok());
+        for directives in ["inof", "", "info,", "a=b", "hyper"] {
+            assert!(log_level(directives).is_err(), "{directives:?}");
+        }
+        assert!(log_level("info,outbox_relay::store=debug").is_ok());
+    }
+}

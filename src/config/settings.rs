@@ -1,0 +1,153 @@
+//! The settings as the rest of the program gets them.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Every setting, parsed and checked. The limits and the meaning of each are in
+/// [`super::table::SETTINGS`], from which the values are filled in.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `database.url`. Present when the command's [`super::Needs`] asked for it.
+    pub database_url: Option<SecretString>,
+    /// `database.direct_url`; the same as `database_url` when not set.
+    pub direct_url: Option<SecretString>,
+    /// `database.schema`: at most 63 bytes, never one of PostgreSQL's own.
+    pub schema: String,
+    /// `ably.api_key`, well formed. Present when the command's [`super::Needs`] asked for it.
+    pub ably_api_key: Option<SecretString>,
+    /// `ably.endpoint`: a routing name, a host name, or a base URL.
+    pub ably_endpoint: String,
+    /// `ably.fallback_hosts`.
+    pub ably_fallback_hosts: FallbackHosts,
+    /// `ably.batch`.
+    pub ably_batch: BatchMode,
+    /// `ably.connect_timeout`.
+    pub ably_connect_timeout: Duration,
+    /// `ably.request_timeout`.
+    pub ably_request_timeout: Duration,
+    /// `relay.max_in_flight`, in batches.
+    pub max_in_flight: usize,
+    /// `relay.batch_tenants`, in tenants.
+    pub batch_tenants: usize,
+    /// `relay.rows_per_tenant`, in rows.
+    pub rows_per_tenant: usize,
+    /// `relay.sweep_interval`.
+    pub sweep_interval: Duration,
+    /// `relay.poll_interval`.
+    pub poll_interval: Duration,
+    /// `relay.canary_interval`.
+    pub canary_interval: Duration,
+    /// `relay.max_message_bytes`, in bytes.
+    pub max_message_bytes: usize,
+    /// `shutdown.grace`.
+    pub shutdown_grace: Duration,
+    /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
+    pub log_level: String,
+    /// `log.format`.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Settings before anything was applied; [`super::load()`] fills every field from the table.
+    pub(super) fn blank() -> Self {
+        Self {
+            database_url: None,
+            direct_url: None,
+            schema: String::new(),
+            ably_api_key: None,
+            ably_endpoint: String::new(),
+            ably_fallback_hosts: FallbackHosts::Auto,
+            ably_batch: BatchMode::Auto,
+            ably_connect_timeout: Duration::ZERO,
+            ably_request_timeout: Duration::ZERO,
+            max_in_flight: 0,
+            batch_tenants: 0,
+            rows_per_tenant: 0,
+            sweep_interval: Duration::ZERO,
+            poll_interval: Duration::ZERO,
+            canary_interval: Duration::ZERO,
+            max_message_bytes: 0,
+            shutdown_grace: Duration::ZERO,
+            log_level: String::new(),
+            log_format: LogFormat::Auto,
+        }
+    }
+}
+
+/// Where requests go when Ably's primary host does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FallbackHosts {
+    /// The hosts that belong to the endpoint, as Ably specifies.
+    Auto,
+    /// Nowhere: for accounts that are bound to a region.
+    Off,
+    /// These hosts, at least one.
+    Hosts(Vec<String>),
+}
+
+/// Whether several tenants share one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchMode {
+    /// The batch endpoint when more than one tenant waits.
+    Auto,
+    /// One request a tenant.
+    Off,
+}
+
+impl BatchMode {
+    pub(super) const NAMES: &[&str] = &["auto", "off"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// [`LogFormat::Pretty`] on a terminal, [`LogFormat::Json`] otherwise.
+    Auto,
+    /// One readable line an event.
+    Pretty,
+    /// One flat JSON object an event.
+    Json,
+}
+
+impl LogFormat {
+    pub(super) const NAMES: &[&str] = &["auto", "pretty", "json"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "pretty" => Some(Self::Pretty),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let mut settings = Settings::blank();
+        settings.database_url = Some("postgres://u:hunter2@h/d".into());
+        settings.direct_url = Some("postgres://u:hunter2@h/d".into());
+        settings.ably_api_key = Some("app.key:hunter2".into());
+        let debug = format!("{settings:#?}");
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+
+    #[test]
+    fn every_name_of_a_choice_is_known() {
+        assert!(BatchMode::NAMES.iter().all(|name| BatchMode::named(name).is_some()));
+        assert!(LogFormat::NAMES.iter().all(|name| LogFormat::named(name).is_some()));
+    }
+}

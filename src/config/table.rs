@@ -1,0 +1,325 @@
+//! Every setting, once: this table drives parsing, flags, error messages and the README.
+
+use std::time::Duration;
+
+use super::check::{api_key, database_url, endpoint, log_level, schema};
+use super::settings::{BatchMode, LogFormat};
+use super::value::Kind;
+
+/// One setting: its names, its default, its limits and its meaning.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// `section.key` of the configuration file.
+    pub key: &'static str,
+    /// Environment variables, the most specific first.
+    pub env: &'static [&'static str],
+    /// The flag without its dashes. Rare on purpose: what a flag holds is in every process list.
+    pub flag: Option<&'static str>,
+    /// The default as somebody would write it; `None` when there is none.
+    pub default: Option<&'static str>,
+    /// A value to copy, where the default cannot be one.
+    pub example: &'static str,
+    /// Type, limits and place.
+    pub kind: Kind,
+    /// What it is, and what too high and too low do.
+    pub doc: &'static str,
+}
+
+impl Setting {
+    /// `section` of `section.key`.
+    pub fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(section, _)| section)
+    }
+
+    /// `key` of `section.key`.
+    pub fn leaf(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(_, leaf)| leaf)
+    }
+}
+
+/// The variable that names the configuration file.
+pub const CONFIG_ENV: &str = "OUTBOX_RELAY_CONFIG";
+
+/// The file that is read when nothing names another.
+pub const CONFIG_FILE: &str = "outbox-relay.toml";
+
+/// Our own variables start with this; one that is not in the table is a mistake.
+pub const ENV_PREFIX: &str = "OUTBOX_RELAY_";
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+/// Every setting, in the order of the documentation.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "database.url",
+        env: &["DATABASE_URL"],
+        flag: Some("database-url"),
+        default: None,
+        example: "postgres://relay@db.example.com/app",
+        kind: Kind::Secret {
+            check: database_url,
+            expected: "a PostgreSQL connection string",
+            plain_in_file: true,
+            set: |s, v| s.database_url = Some(v),
+        },
+        doc: "The database that holds the outbox. May go through a pooler. Put a password into DATABASE_URL, DATABASE_URL_FILE or `database.url_file`, not into the flag (process lists show it) nor into the configuration file.",
+    },
+    Setting {
+        key: "database.direct_url",
+        env: &["DIRECT_URL"],
+        flag: Some("direct-url"),
+        default: None,
+        example: "postgres://relay@db-direct.example.com/app",
+        kind: Kind::Secret {
+            check: database_url,
+            expected: "a PostgreSQL connection string",
+            plain_in_file: true,
+            set: |s, v| s.direct_url = Some(v),
+        },
+        doc: "The same database without a pooler, for LISTEN and migrations. Not set: `database.url`. Through a pooler in transaction mode notifications get lost, and the relay polls.",
+    },
+    Setting {
+        key: "database.schema",
+        env: &["OUTBOX_RELAY_SCHEMA"],
+        flag: Some("schema"),
+        default: Some("outbox"),
+        example: "outbox",
+        kind: Kind::Text {
+            check: schema,
+            expected: "a schema name of at most 63 bytes",
+            set: |s, v| s.schema = v,
+        },
+        doc: "The schema of the outbox's tables and functions. Producers must use the same.",
+    },
+    Setting {
+        key: "ably.api_key",
+        env: &["ABLY_API_KEY"],
+        flag: None,
+        default: None,
+        example: "appId.keyId:secret",
+        kind: Kind::Secret {
+            check: api_key,
+            expected: "an Ably API key (appId.keyId:secret)",
+            plain_in_file: false,
+            set: |s, v| s.ably_api_key = Some(v),
+        },
+        doc: "The Ably API key; it needs the publish capability for `tenant:*`. No flag (process lists show it) and no plain key in the configuration file: use ABLY_API_KEY, ABLY_API_KEY_FILE or `ably.api_key_file`.",
+    },
+    Setting {
+        key: "ably.endpoint",
+        env: &["ABLY_ENDPOINT"],
+        flag: Some("ably-endpoint"),
+        default: Some("main"),
+        example: "main",
+        kind: Kind::Text {
+            check: endpoint,
+            expected: "a routing name, a host name, or a base URL",
+            set: |s, v| s.ably_endpoint = v,
+        },
+        doc: "Where Ably is: a routing name (`main`, `nonprod:name`), a host name, or a base URL such as `http://127.0.0.1:8081` of the emulator.",
+    },
+    Setting {
+        key: "ably.fallback_hosts",
+        env: &["OUTBOX_RELAY_ABLY_FALLBACK_HOSTS"],
+        flag: None,
+        default: Some("auto"),
+        example: "auto",
+        kind: Kind::Hosts { set: |s, v| s.ably_fallback_hosts = v },
+        doc: "Where requests go when the primary host does not answer: `auto` (as Ably specifies), `off` (for accounts bound to a region; an outage of the host then stops publishing), or host names, separated by commas.",
+    },
+    Setting {
+        key: "ably.batch",
+        env: &["OUTBOX_RELAY_ABLY_BATCH"],
+        flag: None,
+        default: Some("auto"),
+        example: "auto",
+        kind: Kind::Choice {
+            names: BatchMode::NAMES,
+            set: |s, v| BatchMode::named(v).map(|mode| s.ably_batch = mode).is_some(),
+        },
+        doc: "Whether the events of several tenants share one request. `off` sends one request a tenant: slower, and nearer to the account's request rate.",
+    },
+    Setting {
+        key: "ably.connect_timeout",
+        env: &["OUTBOX_RELAY_ABLY_CONNECT_TIMEOUT"],
+        flag: None,
+        default: Some("4s"),
+        example: "4s",
+        kind: Kind::Duration {
+            min: ms(100),
+            max: minutes(1),
+            set: |s, v| s.ably_connect_timeout = v,
+        },
+        doc: "How long connecting to one host may take; Ably specifies 4 s. Too high: a dead host delays the fallback. Too low: a slow network looks dead.",
+    },
+    Setting {
+        key: "ably.request_timeout",
+        env: &["OUTBOX_RELAY_ABLY_REQUEST_TIMEOUT"],
+        flag: None,
+        default: Some("10s"),
+        example: "10s",
+        // A repeat must come within the 120 s in which Ably knows an id again: at most half of it.
+        kind: Kind::Duration {
+            min: ms(100),
+            max: minutes(1),
+            set: |s, v| s.ably_request_timeout = v,
+        },
+        doc: "How long one request may take; Ably specifies 10 s. Too high: rows stay locked while Ably hangs. Too low: requests that would have succeeded are sent twice (Ably drops the repeat).",
+    },
+    Setting {
+        key: "relay.max_in_flight",
+        env: &["OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT"],
+        flag: None,
+        default: Some("4"),
+        example: "4",
+        kind: Kind::Count { min: 1, max: 64, set: |s, v| s.max_in_flight = v },
+        doc: "Batches that are published at the same time; each holds one database connection. Too high: connections run out. Too low: throughput is one round trip to Ably at a time.",
+    },
+    Setting {
+        key: "relay.batch_tenants",
+        env: &["OUTBOX_RELAY_RELAY_BATCH_TENANTS"],
+        flag: None,
+        default: Some("100"),
+        example: "100",
+        // 100 channels a request are Ably's limit.
+        kind: Kind::Count { min: 1, max: 100, set: |s, v| s.batch_tenants = v },
+        doc: "Tenants in one batch; Ably takes 100 channels a request. Too low: more requests for the same events. Lower it when one slow request should hold fewer tenants.",
+    },
+    Setting {
+        key: "relay.rows_per_tenant",
+        env: &["OUTBOX_RELAY_RELAY_ROWS_PER_TENANT"],
+        flag: None,
+        default: Some("500"),
+        example: "500",
+        kind: Kind::Count { min: 1, max: 1_000, set: |s, v| s.rows_per_tenant = v },
+        doc: "Events of one tenant in one batch. Too high: a busy tenant delays the others and memory grows. Too low: a tenant's backlog empties slowly.",
+    },
+    Setting {
+        key: "relay.sweep_interval",
+        env: &["OUTBOX_RELAY_RELAY_SWEEP_INTERVAL"],
+        flag: None,
+        default: Some("2s"),
+        example: "2s",
+        kind: Kind::Duration { min: ms(100), max: minutes(5), set: |s, v| s.sweep_interval = v },
+        doc: "How often the outbox is looked at without a notification. Too high: an event whose notification got lost waits that long. Too low: idle queries.",
+    },
+    Setting {
+        key: "relay.poll_interval",
+        env: &["OUTBOX_RELAY_RELAY_POLL_INTERVAL"],
+        flag: None,
+        default: Some("200ms"),
+        example: "200ms",
+        kind: Kind::Duration { min: ms(10), max: minutes(1), set: |s, v| s.poll_interval = v },
+        doc: "How often the outbox is looked at while LISTEN is down. Too high: latency while it is down. Too low: queries, at a time when the database may be in trouble.",
+    },
+    Setting {
+        key: "relay.canary_interval",
+        env: &["OUTBOX_RELAY_RELAY_CANARY_INTERVAL"],
+        flag: None,
+        default: Some("10s"),
+        example: "10s",
+        kind: Kind::Duration { min: ms(500), max: minutes(5), set: |s, v| s.canary_interval = v },
+        doc: "How often the relay notifies itself to prove that LISTEN works. Too high: a dead listener goes unnoticed that long (the sweep still finds the events). Too low: needless notifications.",
+    },
+    Setting {
+        key: "relay.max_message_bytes",
+        env: &["OUTBOX_RELAY_RELAY_MAX_MESSAGE_BYTES"],
+        flag: None,
+        default: Some("64KiB"),
+        example: "64KiB",
+        kind: Kind::Size { min: 1_024, max: 262_144, set: |s, v| s.max_message_bytes = v },
+        doc: "The size limit of your Ably package: 64 KiB (Free, Standard) or 256 KiB (Pro, Enterprise). Too high: Ably refuses what the relay sends, and the event fails. Too low: events fail that Ably would take.",
+    },
+    Setting {
+        key: "shutdown.grace",
+        env: &["OUTBOX_RELAY_SHUTDOWN_GRACE"],
+        flag: None,
+        default: Some("20s"),
+        example: "20s",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: minutes(10),
+            set: |s, v| s.shutdown_grace = v,
+        },
+        doc: "How long a stop waits for what is in flight. Too high: the supervisor kills the process first (Kubernetes after 30 s). Too low: requests are cut off and sent again after the start (Ably drops the repeat).",
+    },
+    Setting {
+        key: "log.level",
+        env: &["OUTBOX_RELAY_LOG_LEVEL", "RUST_LOG"],
+        flag: Some("log-level"),
+        default: Some("info"),
+        example: "info",
+        kind: Kind::Text {
+            check: log_level,
+            expected: "off, error, warn, info, debug, trace, or target=level pairs",
+            set: |s, v| s.log_level = v,
+        },
+        doc: "What is logged: a level, or pairs such as `info,outbox_relay::store=debug`. Too high (`trace`): noise and disk. Too low (`error`): warnings that announce trouble are missing.",
+    },
+    Setting {
+        key: "log.format",
+        env: &["OUTBOX_RELAY_LOG_FORMAT"],
+        flag: Some("log-format"),
+        default: Some("auto"),
+        example: "auto",
+        kind: Kind::Choice {
+            names: LogFormat::NAMES,
+            set: |s, v| LogFormat::named(v).map(|format| s.log_format = format).is_some(),
+        },
+        doc: "`pretty` for people, `json` for machines, `auto` is `pretty` on a terminal and `json` otherwise.",
+    },
+];
+
+/// The setting of a key.
+pub fn setting(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::settings::Settings;
+    use crate::config::value::Raw;
+
+    #[test]
+    fn every_default_and_example_passes_its_own_check() {
+        for setting in SETTINGS {
+            for word in setting.default.iter().chain([&setting.example]) {
+                let applied =
+                    setting.kind.apply(&Raw::Word((*word).to_owned()), &mut Settings::blank());
+                assert_eq!(applied, Ok(()), "{}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_stands_for_two_settings() {
+        let mut names = BTreeSet::new();
+        for setting in SETTINGS {
+            for name in setting.env.iter().chain(setting.flag.iter()).chain([&setting.key]) {
+                assert!(names.insert(*name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_own_variable_is_named_after_its_key() {
+        for setting in SETTINGS {
+            let own = setting.env.iter().filter(|name| name.starts_with(ENV_PREFIX));
+            for name in own {
+                let key = setting.key.replace('.', "_").to_uppercase();
+                let short = setting.leaf().to_uppercase();
+                let tail = name.trim_start_matches(ENV_PREFIX);
+                assert!(tail == key || tail == short, "{name} for {}", setting.key);
+            }
+        }
+    }
+}

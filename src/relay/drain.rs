@@ -1,0 +1,239 @@
+//! One batch: claim, publish, settle. The only way a row leaves `pending`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::outcome;
+use super::plan::{Company, Part, Plan, PlanLimits, plan};
+use super::requests;
+use super::side_session::SideSession;
+use crate::ably::Client;
+use crate::domain::event::{Seq, TenantId};
+use crate::domain::failure::{FailureClass, PublishFailure};
+use crate::store::claim::{Claim, ClaimLimits, OpenDrain, Settlement};
+use crate::store::error::StoreError;
+use crate::store::session::{NewGroup, Session, Store};
+
+/// What every batch needs.
+#[derive(Debug)]
+pub(super) struct Drain {
+    pub(super) store: Store,
+    pub(super) side: SideSession,
+    pub(super) ably: Client,
+    pub(super) claim_limits: ClaimLimits,
+    pub(super) plan_limits: PlanLimits,
+}
+
+/// A claim has read: told before the batch is published, so that the next claim can start.
+#[derive(Debug)]
+pub(super) struct ClaimRead {
+    /// Whether it stopped at its limit of tenants.
+    pub(super) more: bool,
+    /// Where the next claim starts, if this one found anybody.
+    pub(super) last_tenant: Option<TenantId>,
+}
+
+/// How a batch ended.
+#[derive(Debug)]
+pub(super) struct BatchEnd {
+    /// The connection, unless it is spent.
+    pub(super) session: Option<Session>,
+    /// What it did, or why PostgreSQL would not let it.
+    pub(super) result: Result<BatchReport, StoreError>,
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub(super) struct BatchReport {
+    /// Events accepted by Ably and settled.
+    pub(super) published: usize,
+    /// Events failed for good.
+    pub(super) failed: usize,
+    /// Whether the tenants of this batch may have more to do at once.
+    pub(super) progress: bool,
+    /// Whether Ably accepted anything.
+    pub(super) accepted: bool,
+    /// A failure that concerns the whole publisher.
+    pub(super) failure: Option<PublishFailure>,
+    /// How long the tenants put on hold have to wait.
+    pub(super) holds: Vec<Duration>,
+}
+
+impl Drain {
+    /// Runs one batch from claim to settlement.
+    pub(super) async fn batch(
+        self: Arc<Self>,
+        session: Option<Session>,
+        cursor: String,
+        claimed: oneshot::Sender<ClaimRead>,
+    ) -> BatchEnd {
+        match self.claim_and_publish(session, &cursor, claimed).await {
+            Ok((session, report)) => BatchEnd { session: Some(session), result: Ok(report) },
+            Err(error) => BatchEnd { session: None, result: Err(error) },
+        }
+    }
+
+    async fn claim_and_publish(
+        &self,
+        session: Option<Session>,
+        cursor: &str,
+        claimed: oneshot::Sender<ClaimRead>,
+    ) -> Result<(Session, BatchReport), StoreError> {
+        let session = match session {
+            Some(session) if !session.is_closed() => session,
+            _ => self.store.session().await?,
+        };
+        let (open, claim) = session.claim(cursor, self.claim_limits).await?;
+        let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
+        // Nobody waits for it any more when the relay is stopping.
+        _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
+        if claim.tenants.is_empty() {
+            return Ok((open.roll_back().await?, BatchReport::default()));
+        }
+        self.publish_claim(open, claim).await
+    }
+
+    async fn publish_claim(
+        &self,
+        open: OpenDrain,
+        claim: Claim,
+    ) -> Result<(Session, BatchReport), StoreError> {
+        let mut report = BatchReport::default();
+        let suspects = without_rows(&claim);
+        let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        for (id, bytes) in &plan.large {
+            warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
+        }
+        report.progress |= abandon(&open, &plan, suspects).await?;
+        self.record(&mut plan.parts).await?;
+        keep_lockable(&open, &mut plan.parts).await?;
+
+        let results = requests::publish(&self.ably, &plan.parts).await;
+        let mut settlement = Settlement {
+            failed: std::mem::take(&mut plan.refused),
+            forget_groups: std::mem::take(&mut plan.forget),
+            ..Settlement::default()
+        };
+        report.accepted = results.iter().any(Result::is_ok);
+        for (part, result) in plan.parts.iter().zip(&results) {
+            match outcome::apply(&mut settlement, part, result, fastrand::u64(..)) {
+                // Others of the same request were accepted, so it is this channel that has trouble.
+                Some(failure) if report.accepted && outcome::may_be_local(failure) => {
+                    outcome::hold_back(&mut settlement, part, failure, fastrand::u64(..));
+                }
+                Some(failure) => report.failure = Some(failure.clone()),
+                None => {}
+            }
+        }
+        report.published = settlement.published.len();
+        report.failed = settlement.failed.len();
+        report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();
+        report.progress |= !settlement.is_empty();
+        log(&settlement);
+        let session = if settlement.is_empty() && !report.progress {
+            open.roll_back().await?
+        } else {
+            open.settle(&settlement).await?
+        };
+        Ok((session, report))
+    }
+
+    /// Commits the composition of new groups, and drops those that are on record differently.
+    async fn record(&self, parts: &mut Vec<Part>) -> Result<(), StoreError> {
+        let groups: Vec<NewGroup> = parts.iter().filter_map(new_group).collect();
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let recorded = match self.side.get().await?.record_groups(&groups).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                self.side.forget().await;
+                return Err(error);
+            }
+        };
+        parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
+        Ok(())
+    }
+}
+
+fn new_group(part: &Part) -> Option<NewGroup> {
+    match &part.company {
+        Company::Group { base_id, recorded: false } => Some(NewGroup {
+            tenant_id: part.tenant_id.clone(),
+            base_id: base_id.clone(),
+            seqs: part.seqs.clone(),
+        }),
+        Company::Group { .. } | Company::Alone => None,
+    }
+}
+
+/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it.
+async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), StoreError> {
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
+    let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
+    parts.retain(|part| {
+        let whole = part.seqs.iter().all(|seq| locked.contains(seq));
+        if !whole {
+            debug!(tenant_id = %part.tenant_id, "a row of the tenant is locked by somebody else");
+        }
+        whole
+    });
+    Ok(())
+}
+
+/// Tenants that were locked but brought no rows: their recorded group may have lost all its events.
+fn without_rows(claim: &Claim) -> Vec<TenantId> {
+    let with: HashSet<&TenantId> = claim.runs.iter().map(|run| &run.tenant_id).collect();
+    claim.tenants.iter().filter(|tenant| !with.contains(tenant)).cloned().collect()
+}
+
+/// Forgets recorded groups that can no longer be repeated. Returns whether there were any.
+async fn abandon(
+    open: &OpenDrain,
+    plan: &Plan,
+    mut suspects: Vec<TenantId>,
+) -> Result<bool, StoreError> {
+    suspects.extend(plan.broken.iter().cloned());
+    if suspects.is_empty() {
+        return Ok(false);
+    }
+    let abandoned = open.abandon_groups(&suspects).await?;
+    for tenant in &abandoned {
+        warn!(
+            tenant_id = %tenant,
+            "somebody changed an event that was in flight in a group; the rest of the group goes in \
+             a new one, and a subscriber may have to dedupe by the envelope's id"
+        );
+    }
+    Ok(!abandoned.is_empty())
+}
+
+fn log(settlement: &Settlement) {
+    for (seq, refusal) in &settlement.failed {
+        warn!(
+            seq = seq.0,
+            code = ?refusal.code,
+            ably_code = refusal.ably_code,
+            "event at position {seq} failed: {refusal}"
+        );
+    }
+    for hold in &settlement.holds {
+        let (tenant, reason) = (&hold.tenant_id, hold.reason.as_str());
+        let wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX);
+        // Being slowed down is routine, and the table `hold` shows who still waits: a line each time a tenant
+        // is put on hold again would bury the first.
+        if hold.first && hold.reason != FailureClass::ThrottledChannel {
+            let remedy = hold.reason.remedy();
+            warn!(tenant_id = %tenant, reason, wait_ms, remedy, "tenant {tenant} is on hold: {}", hold.message);
+        } else {
+            debug!(tenant_id = %tenant, reason, wait_ms, "tenant {tenant} is on hold: {}", hold.message);
+        }
+    }
+}

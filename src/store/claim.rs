@@ -1,0 +1,293 @@
+//! The drain transaction: claim, lock, settle. As long as it is open its tenants are ours; if we
+//! die, PostgreSQL ends it and they are free at once.
+//!
+//! Ownership is in the types: [`Session::claim`] consumes the session and gives an [`OpenDrain`]; only
+//! settling or rolling back gives the session back. Whoever drops an `OpenDrain` closes its connection.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::error::StoreError;
+use super::session::{Session, answered};
+use super::statement::{BEGIN, Statement};
+use crate::domain::event::{Event, Seq, TenantId};
+use crate::domain::failure::FailureClass;
+use crate::domain::message::Refusal;
+
+/// How much one claim takes.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimLimits {
+    /// Tenants at most: Ably takes 100 channels in a request.
+    pub tenants: i64,
+    /// Events of one tenant at most.
+    pub rows_per_tenant: i64,
+    /// Bytes of one tenant at most; also the size beyond which an event's text is not fetched,
+    /// because no message can hold it.
+    pub bytes_per_tenant: i64,
+}
+
+/// What a claim found.
+#[derive(Debug)]
+pub struct Claim {
+    /// Each locked tenant that has something to publish, in the order of the claim.
+    pub runs: Vec<Run>,
+    /// All locked tenants; the last one is where the next claim starts.
+    pub tenants: Vec<TenantId>,
+}
+
+/// The lowest pending events of one tenant, in order.
+#[derive(Debug)]
+pub struct Run {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// The group that is recorded as in flight; then `events` are its events and nothing else.
+    pub group: Option<RecordedGroup>,
+    /// How often the tenant has been held in a row.
+    pub hold_failures: i32,
+    /// Never empty.
+    pub events: Vec<Claimed>,
+}
+
+/// A group that an earlier owner of the tenant may have sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedGroup {
+    /// Base of its message ids.
+    pub base_id: String,
+    /// How many events it has; fewer in [`Run::events`] means that somebody changed one.
+    pub events: usize,
+}
+
+/// A pending event under its tenant's lock.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The event. Its texts are empty when `oversize` is set, but for id and tenant.
+    pub event: Event,
+    /// A row lock was taken on it before: it may have been sent alone, and is sent alone first.
+    pub lock_trace: bool,
+    /// Bytes of an event that was too large to fetch.
+    pub oversize: Option<i64>,
+}
+
+/// A tenant that has to wait.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// Who.
+    pub tenant_id: TenantId,
+    /// From now on.
+    pub wait: Duration,
+    /// Whether it was not on hold before.
+    pub first: bool,
+    /// Why.
+    pub reason: FailureClass,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// The outcome of a drain, written in one transaction.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Accepted by Ably.
+    pub published: Vec<Seq>,
+    /// Never publishable.
+    pub failed: Vec<(Seq, Refusal)>,
+    /// Refused on merits as part of a group, or for an unknown reason: to be tried in smaller company.
+    pub refused: Vec<(Seq, Refusal)>,
+    /// Tenants whose recorded group has an outcome.
+    pub forget_groups: Vec<TenantId>,
+    /// Tenants to hold.
+    pub holds: Vec<Hold>,
+    /// Tenants whose hold is over.
+    pub release: Vec<TenantId>,
+}
+
+impl Settlement {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.published.is_empty()
+            && self.failed.is_empty()
+            && self.refused.is_empty()
+            && self.forget_groups.is_empty()
+            && self.holds.is_empty()
+            && self.release.is_empty()
+    }
+}
+
+/// An open drain transaction. Dropping it closes the connection: PostgreSQL rolls back.
+#[derive(Debug)]
+#[must_use = "settle it or roll it back; dropping it costs the connection"]
+pub struct OpenDrain {
+    session: Session,
+}
+
+impl Session {
+    /// Opens a drain transaction, locks tenants from the one after `cursor` on, and reads their
+    /// lowest pending events.
+    ///
+    /// # Errors
+    /// Any, with the connection dropped and so nothing claimed.
+    pub async fn claim(
+        self,
+        cursor: &str,
+        limits: ClaimLimits,
+    ) -> Result<(OpenDrain, Claim), StoreError> {
+        answered(async {
+            let oid = self.event_oid();
+            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &oid];
+            // Both travel in one round trip; the first error is the one that counts.
+            let (begun, locked) =
+                tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);
+            begun?;
+            let tenants: Vec<String> =
+                locked?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+            let runs =
+                if tenants.is_empty() { Vec::new() } else { self.runs(&tenants, limits).await? };
+            let tenants = tenants.into_iter().map(TenantId::new).collect();
+            Ok((OpenDrain { session: self }, Claim { runs, tenants }))
+        })
+        .await
+    }
+
+    async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+        let rows = self.query(Statement::ReadRuns, &parameters).await?;
+        let mut runs: Vec<Run> = Vec::with_capacity(tenants.len());
+        for row in &rows {
+            let claimed = claimed(row)?;
+            match runs.last_mut() {
+                Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),
+                _ => runs.push(new_run(row, claimed)?),
+            }
+        }
+        Ok(runs)
+    }
+}
+
+impl OpenDrain {
+    /// Locks the rows that are about to be sent and returns those that could be had.
+    ///
+    /// # Errors
+    /// Any; drop the drain then.
+    pub async fn lock_rows(&self, seqs: &[Seq]) -> Result<HashSet<Seq>, StoreError> {
+        let seqs: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
+        let rows = answered(self.session.query(Statement::LockRows, &[&seqs])).await?;
+        rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
+    }
+
+    /// Forgets the recorded groups of these tenants that can no longer be repeated as they were, and
+    /// returns the tenants concerned.
+    ///
+    /// # Errors
+    /// Any; drop the drain then.
+    pub async fn abandon_groups(&self, tenants: &[TenantId]) -> Result<Vec<TenantId>, StoreError> {
+        let tenants = texts(tenants);
+        let rows = answered(self.session.query(Statement::AbandonGroups, &[&tenants])).await?;
+        rows.iter().map(|row| Ok(TenantId::new(row.try_get::<_, String>(0)?))).collect()
+    }
+
+    /// Writes the outcome and commits: one round trip.
+    ///
+    /// # Errors
+    /// Any, with everything rolled back and the connection dropped.
+    pub async fn settle(self, settlement: &Settlement) -> Result<Session, StoreError> {
+        let s = settlement;
+        let published: Vec<i64> = s.published.iter().map(|seq| seq.0).collect();
+        let (failed, failures) = with_errors(&s.failed);
+        let (refused, refusals) = with_errors(&s.refused);
+        let forget = texts(&s.forget_groups);
+        let release = texts(&s.release);
+        let held: Vec<&str> = s.holds.iter().map(|h| h.tenant_id.as_str()).collect();
+        let held_ms: Vec<i64> = s.holds.iter().map(|h| millis(h.wait)).collect();
+        let reasons: Vec<&str> = s.holds.iter().map(|h| h.reason.as_str()).collect();
+        let messages: Vec<&str> = s.holds.iter().map(|h| h.message.as_str()).collect();
+
+        type Parameters<'p> = Vec<&'p (dyn ToSql + Sync)>;
+        let all: [(bool, Statement, Parameters<'_>); 6] = [
+            (published.is_empty(), Statement::PublishRows, vec![&published]),
+            (failed.is_empty(), Statement::FailRows, vec![&failed, &failures]),
+            (refused.is_empty(), Statement::CountAttempts, vec![&refused, &refusals]),
+            (forget.is_empty(), Statement::ForgetGroups, vec![&forget]),
+            (release.is_empty(), Statement::ReleaseTenants, vec![&release]),
+            (held.is_empty(), Statement::HoldTenants, vec![&held, &held_ms, &reasons, &messages]),
+        ];
+        answered(async {
+            let mut writes = Vec::with_capacity(all.len());
+            for (_, statement, parameters) in all.iter().filter(|(empty, ..)| !empty) {
+                writes.push(self.session.run(*statement, parameters).boxed());
+            }
+            // Sent behind them without waiting: a COMMIT after a failed statement rolls back.
+            let (written, committed) = tokio::join!(
+                futures_util::future::join_all(writes),
+                self.session.command("commit")
+            );
+            written.into_iter().collect::<Result<(), _>>()?;
+            committed
+        })
+        .await?;
+        Ok(self.session)
+    }
+
+    /// Gives everything back unchanged.
+    ///
+    /// # Errors
+    /// Any, with the connection dropped, which has the same effect.
+    pub async fn roll_back(self) -> Result<Session, StoreError> {
+        answered(self.session.command("rollback")).await?;
+        Ok(self.session)
+    }
+}
+
+fn new_run(row: &Row, first: Claimed) -> Result<Run, StoreError> {
+    let base_id: Option<String> = row.try_get("base_id")?;
+    let events: Option<i32> = row.try_get("group_events")?;
+    let group = base_id.zip(events).map(|(base_id, events)| RecordedGroup {
+        base_id,
+        events: usize::try_from(events).unwrap_or_default(),
+    });
+    Ok(Run {
+        tenant_id: first.event.tenant_id.clone(),
+        group,
+        hold_failures: row.try_get("hold_failures")?,
+        events: vec![first],
+    })
+}
+
+fn claimed(row: &Row) -> Result<Claimed, StoreError> {
+    let payload: Option<String> = row.try_get("payload")?;
+    let bytes: i64 = row.try_get("bytes")?;
+    Ok(Claimed {
+        lock_trace: row.try_get("lock_trace")?,
+        oversize: payload.is_none().then_some(bytes),
+        event: Event {
+            seq: Seq(row.try_get("seq")?),
+            id: row.try_get("id")?,
+            tenant_id: TenantId::new(row.try_get::<_, String>("tenant_id")?),
+            aggregate_type: row.try_get("aggregate_type")?,
+            aggregate_id: row.try_get("aggregate_id")?,
+            event_type: row.try_get("event_type")?,
+            payload: payload.unwrap_or_default(),
+            headers: row.try_get("headers")?,
+            occurred_at: row.try_get("occurred_at")?,
+            payload_occurred_at: row.try_get("payload_occurred_at")?,
+            created_at: row.try_get("created_at")?,
+            attempts: row.try_get("attempts")?,
+        },
+    })
+}
+
+fn texts(tenants: &[TenantId]) -> Vec<&str> {
+    tenants.iter().map(TenantId::as_str).collect()
+}
+
+fn with_errors(rows: &[(Seq, Refusal)]) -> (Vec<i64>, Vec<String>) {
+    // A Refusal is strings and a number: it always serialises.
+    rows.iter().map(|(seq, e)| (seq.0, serde_json::to_string(e).unwrap_or_default())).unzip()
+}
+
+fn millis(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}

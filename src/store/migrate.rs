@@ -1,0 +1,310 @@
+//! Brings a database's outbox to the schema this program knows.
+//!
+//! `migrations/` are applied once, in order, and never change; `triggers/` (functions and triggers) are
+//! applied again whenever their text has changed. Each step is one transaction under an advisory
+//! lock, so any number of processes may migrate at once.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Transaction};
+
+use super::error::StoreError;
+use super::schema_name::SchemaName;
+
+/// One embedded file.
+#[derive(Debug)]
+pub struct Step {
+    /// File name without the ending.
+    pub name: &'static str,
+    sql: &'static str,
+    kind: Kind,
+}
+
+/// How a step is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Once, and never changed afterwards.
+    Migration,
+    /// Again whenever the text has changed.
+    Repeatable,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Migration => "migration",
+            Self::Repeatable => "repeatable",
+        }
+    }
+}
+
+macro_rules! step {
+    (migrations / $name:literal) => {
+        Step {
+            name: $name,
+            sql: include_str!(concat!("../../migrations/", $name, ".sql")),
+            kind: Kind::Migration,
+        }
+    };
+    (triggers / $name:literal) => {
+        Step {
+            name: $name,
+            sql: include_str!(concat!("../../triggers/", $name, ".sql")),
+            kind: Kind::Repeatable,
+        }
+    };
+}
+
+/// Every step, in the order of application.
+pub static STEPS: [Step; 4] = [
+    step!(migrations / "0001_outbox"),
+    step!(triggers / "event_bell"),
+    step!(triggers / "event_guard"),
+    step!(triggers / "enqueue"),
+];
+
+/// The triggers that must be there and enabled.
+const TRIGGERS: [&str; 2] = ["event_bell", "event_guard"];
+
+/// How long a step waits for another process that is migrating.
+const QUEUE_TIMEOUT: &str = "60s";
+
+/// How long a step waits for a table lock before it gives up: while it waits, every writer that
+/// comes later waits behind it.
+const LOCK_TIMEOUT: &str = "5s";
+
+/// What is known of one step in one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    /// As embedded.
+    Applied,
+    /// Not there yet.
+    Missing,
+    /// There with another text: a repeatable step to apply again, or a migration that was edited.
+    Changed,
+}
+
+/// A step and its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepStatus {
+    /// The step's name.
+    pub name: String,
+    /// Its state.
+    pub state: StepState,
+    /// Whether it is applied again when its text changes.
+    pub repeatable: bool,
+}
+
+impl Step {
+    fn checksum(&self) -> String {
+        Sha256::digest(self.sql.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// Applies what is missing and returns the names of the steps applied, none when all is as it should be.
+///
+/// # Errors
+/// [`StoreError::SchemaNewer`] and [`StoreError::SchemaEdited`] before anything is changed; database
+/// errors with the step's transaction rolled back.
+pub async fn up(client: &mut Client, schema: &SchemaName) -> Result<Vec<&'static str>, StoreError> {
+    make_history(client, schema).await?;
+    refuse_unknown(client, schema).await?;
+    let mut applied = Vec::new();
+    for step in &STEPS {
+        let transaction = begin(client, schema).await?;
+        match state_of(&transaction, schema, step).await? {
+            StepState::Applied => {}
+            StepState::Changed if step.kind == Kind::Migration => {
+                return Err(StoreError::SchemaEdited { step: step.name.to_owned() });
+            }
+            StepState::Missing | StepState::Changed => {
+                transaction.batch_execute(&schema.fill(step.sql)).await?;
+                remember(&transaction, schema, step).await?;
+                applied.push(step.name);
+            }
+        }
+        transaction.commit().await?;
+    }
+    Ok(applied)
+}
+
+/// The state of every step. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::SchemaNewer`] when the database knows a migration that this program does not.
+pub async fn status(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<Vec<StepStatus>, StoreError> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    let known = history_exists(&transaction, schema).await?;
+    if known {
+        refuse_unknown_in(&transaction, schema).await?;
+    }
+    let mut all = Vec::with_capacity(STEPS.len());
+    for step in &STEPS {
+        let state =
+            if known { state_of(&transaction, schema, step).await? } else { StepState::Missing };
+        let repeatable = step.kind == Kind::Repeatable;
+        all.push(StepStatus { name: step.name.to_owned(), state, repeatable });
+    }
+    transaction.rollback().await?;
+    Ok(all)
+}
+
+/// What is wrong with the outbox of this database, one line each; empty when all is as embedded.
+///
+/// # Errors
+/// As [`status`].
+pub async fn verify(client: &mut Client, schema: &SchemaName) -> Result<Vec<String>, StoreError> {
+    let mut problems: Vec<String> = status(client, schema)
+        .await?
+        .into_iter()
+        .filter_map(|step| match step.state {
+            StepState::Applied => None,
+            StepState::Missing => Some(format!("{} is not applied", step.name)),
+            StepState::Changed => Some(format!("{} was applied with another text", step.name)),
+        })
+        .collect();
+    let sql = schema.fill(
+        "select t.tgname::text, t.tgenabled::text from pg_catalog.pg_trigger t \
+         where t.tgrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event') \
+           and not t.tgisinternal",
+    );
+    let found = client.query_typed(&sql, &[]).await?;
+    for name in TRIGGERS {
+        match found.iter().find(|row| row.get::<_, &str>(0) == name) {
+            None => problems.push(format!("trigger {name} is missing")),
+            Some(row) if row.get::<_, &str>(1) == "D" => {
+                problems.push(format!("trigger {name} is disabled"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(problems)
+}
+
+/// The whole schema as one SQL text, for a migration tool or a database administrator. It leaves
+/// the same history behind, so that `up`, `status` and `verify` know what it did.
+pub fn print(schema: &SchemaName) -> String {
+    let mut out = schema.fill("create schema if not exists :\"schema\";\n\n");
+    out.push_str(&schema.fill(HISTORY));
+    out.push_str(";\n");
+    for step in &STEPS {
+        _ = write!(out, "\n-- {} {}\n{}", step.kind.as_str(), step.name, schema.fill(step.sql));
+        _ = writeln!(
+            out,
+            "{} values ('{}', '{}', '{}') on conflict (name) do update set checksum = excluded.checksum;",
+            schema.fill("insert into :\"schema\".schema_history (name, kind, checksum)"),
+            step.name,
+            step.kind.as_str(),
+            step.checksum(),
+        );
+    }
+    out
+}
+
+const HISTORY: &str = "create table if not exists :\"schema\".schema_history (
+  name       text primary key,
+  kind       text not null,
+  checksum   text not null,
+  applied_at timestamptz not null default pg_catalog.clock_timestamp()
+)";
+
+async fn begin<'c>(
+    client: &'c mut Client,
+    schema: &SchemaName,
+) -> Result<Transaction<'c>, StoreError> {
+    let transaction = client.transaction().await?;
+    let lock = format!(
+        "set local lock_timeout = '{QUEUE_TIMEOUT}'; \
+         select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('outbox-relay migrate ' || :'schema', 0)); \
+         set local lock_timeout = '{LOCK_TIMEOUT}'"
+    );
+    transaction.batch_execute(&schema.fill(&lock)).await?;
+    Ok(transaction)
+}
+
+async fn make_history(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
+    let transaction = begin(client, schema).await?;
+    if !history_exists(&transaction, schema).await? {
+        // Asked first: `if not exists` wants the right to create schemas even when there is nothing to do.
+        let there = schema.fill(
+            "select pg_catalog.to_regnamespace(pg_catalog.quote_ident(:'schema')) is not null",
+        );
+        if !transaction.query_typed_one(&there, &[]).await?.get::<_, bool>(0) {
+            transaction.batch_execute(&schema.fill("create schema :\"schema\"")).await?;
+        }
+        transaction.batch_execute(&schema.fill(HISTORY)).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+async fn history_exists(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+) -> Result<bool, StoreError> {
+    let sql = schema.fill(
+        "select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.schema_history') is not null",
+    );
+    Ok(transaction.query_typed_one(&sql, &[]).await?.get(0))
+}
+
+async fn refuse_unknown(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
+    let transaction = client.transaction().await?;
+    refuse_unknown_in(&transaction, schema).await?;
+    Ok(transaction.rollback().await?)
+}
+
+/// A migration that this program does not know was applied by a newer one; going on could undo or
+/// misread what it did.
+async fn refuse_unknown_in(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+) -> Result<(), StoreError> {
+    let sql = schema
+        .fill("select name from :\"schema\".schema_history where kind = 'migration' order by name");
+    let unknown = transaction
+        .query_typed(&sql, &[])
+        .await?
+        .iter()
+        .map(|row| row.get::<_, String>(0))
+        .find(|name| !STEPS.iter().any(|step| step.name == name));
+    unknown.map_or(Ok(()), |step| Err(StoreError::SchemaNewer { step }))
+}
+
+async fn state_of(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+    step: &Step,
+) -> Result<StepState, StoreError> {
+    let sql = schema.fill("select checksum from :\"schema\".schema_history where name = $1");
+    let row = transaction.query_typed_opt(&sql, &[(&step.name, Type::TEXT)]).await?;
+    Ok(match row.map(|row| row.get::<_, String>(0)) {
+        None => StepState::Missing,
+        Some(checksum) if checksum == step.checksum() => StepState::Applied,
+        Some(_) => StepState::Changed,
+    })
+}
+
+async fn remember(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+    step: &Step,
+) -> Result<(), StoreError> {
+    let sql = schema.fill(
+        "insert into :\"schema\".schema_history (name, kind, checksum) values ($1, $2, $3) \
+         on conflict (name) do update set checksum = excluded.checksum, applied_at = pg_catalog.clock_timestamp()",
+    );
+    let (kind, checksum) = (step.kind.as_str(), step.checksum());
+    let row: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&step.name, Type::TEXT), (&kind, Type::TEXT), (&checksum, Type::TEXT)];
+    transaction.query_typed(&sql, &row).await?;
+    Ok(())
+}

@@ -1,0 +1,34 @@
+-- Locks up to $2 tenants that have pending events, going round from the tenant after $1.
+-- Index: event_pending, one probe per tenant however many rows each has. Locks: one transaction-level
+-- advisory lock per tenant, keyed by tenant and outbox ($3 is the table's oid, so that two outboxes in
+-- one database do not meet). A tenant that another relay has is passed over.
+with recursive after_cursor as (
+  (select e.tenant_id from :"schema".event e
+    where e.status = 'pending' and e.tenant_id > $1
+    order by e.tenant_id limit 1)
+  union all
+  select (select e.tenant_id from :"schema".event e
+           where e.status = 'pending' and e.tenant_id > t.tenant_id
+           order by e.tenant_id limit 1)
+    from after_cursor t where t.tenant_id is not null
+), up_to_cursor as (
+  (select e.tenant_id from :"schema".event e
+    where e.status = 'pending' and e.tenant_id <= $1
+    order by e.tenant_id limit 1)
+  union all
+  select (select e.tenant_id from :"schema".event e
+           where e.status = 'pending' and e.tenant_id > t.tenant_id and e.tenant_id <= $1
+           order by e.tenant_id limit 1)
+    from up_to_cursor t where t.tenant_id is not null
+), waiting as materialized (
+  -- Materialised, so that the lock is tried last, and only on what the limit still needs.
+  select t.tenant_id
+    from (select tenant_id from after_cursor union all select tenant_id from up_to_cursor) t
+   where t.tenant_id is not null
+     and not exists (select from :"schema".hold h
+                      where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
+)
+select w.tenant_id
+  from waiting w
+ where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id, $3))
+ limit $2

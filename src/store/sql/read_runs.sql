@@ -1,0 +1,44 @@
+-- The lowest pending events of each locked tenant ($1), at most $2 rows and $3 bytes each
+-- (one row always), or exactly the events of the group that is recorded as in flight.
+-- A statement of its own after the locks: its snapshot sees what the tenants' last owner has settled.
+-- Takes no row locks: a row is locked only when it is about to be sent (lock_rows.sql), so that the
+-- trace of a lock in xmax means "may have been sent alone" (lock_trace). The text of an event that is
+-- too large for any message stays behind: its size is enough to fail it.
+select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
+       q.seq, q.lock_trace, q.bytes, e.id,
+       case when q.bytes <= $3 then e.aggregate_type else '' end as aggregate_type,
+       case when q.bytes <= $3 then e.aggregate_id else '' end as aggregate_id,
+       case when q.bytes <= $3 then e.event_type else '' end as event_type,
+       case when q.bytes <= $3 then e.payload::text end as payload,
+       case when q.bytes <= $3 then e.headers::text end as headers,
+       case when pg_catalog.isfinite(e.occurred_at) then
+         pg_catalog.to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end as occurred_at,
+       case when pg_catalog.jsonb_typeof(e.payload -> 'occurredAt') = 'string'
+         then pg_catalog.left(e.payload ->> 'occurredAt', 64) end as payload_occurred_at,
+       pg_catalog.to_char(case when pg_catalog.isfinite(e.created_at) then e.created_at
+         else pg_catalog.clock_timestamp() end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
+       e.attempts
+  from pg_catalog.unnest($1::text[]) with ordinality as t(tenant_id, turn)
+  left join :"schema".in_flight f on f.tenant_id = t.tenant_id
+  left join :"schema".hold h on h.tenant_id = t.tenant_id
+ cross join lateral (
+   select p.seq, p.lock_trace, p.bytes,
+          pg_catalog.sum(p.bytes) over (order by p.seq) - p.bytes as bytes_before
+     from (select e.seq,
+                  pg_catalog.octet_length(e.payload::text)::bigint + pg_catalog.octet_length(e.event_type)
+                  + pg_catalog.octet_length(e.aggregate_type) + pg_catalog.octet_length(e.aggregate_id)
+                  + coalesce(pg_catalog.octet_length(e.headers::text), 0) as bytes,
+                  e.xmax <> '0'::xid
+                  or exists (select from :"schema".server_start s
+                              where e.created_at < s.started_at
+                                and s.started_at > pg_catalog.clock_timestamp() - interval '150 seconds') as lock_trace
+             from :"schema".event e
+            where e.tenant_id = t.tenant_id and e.status = 'pending'
+              and e.seq <= coalesce(f.seqs[pg_catalog.cardinality(f.seqs)], 9223372036854775807)
+              and (f.seqs is null or e.seq = any (f.seqs))
+            order by e.seq
+            limit $2) p
+ ) q
+  join :"schema".event e on e.seq = q.seq
+ where f.seqs is not null or q.bytes_before < $3
+ order by t.turn, q.seq

@@ -1,0 +1,112 @@
+//! Every statement of the drain, with its parameter types. One file each in `sql/`; a test PREPAREs
+//! all of them against a real server.
+
+use tokio_postgres::types::Type;
+
+use super::schema_name::SchemaName;
+
+/// A statement's identity: index into [`ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Statement {
+    LockTenants,
+    ReadRuns,
+    RecordGroups,
+    LockRows,
+    PublishRows,
+    FailRows,
+    CountAttempts,
+    ForgetGroups,
+    AbandonGroups,
+    HoldTenants,
+    ReleaseTenants,
+    MarkServerStart,
+    Backlog,
+    Notify,
+}
+
+/// What is known of a statement before it is prepared.
+#[derive(Debug)]
+pub struct StatementText {
+    /// Name of its file without the ending.
+    pub name: &'static str,
+    /// SQL with the schema's name left open.
+    pub template: &'static str,
+    /// Parameter types, stated so that no round trip has to ask for them.
+    pub parameters: &'static [Type],
+}
+
+macro_rules! statement {
+    ($name:literal, [$($parameter:ident),*]) => {
+        StatementText {
+            name: $name,
+            template: include_str!(concat!("sql/", $name, ".sql")),
+            parameters: &[$(Type::$parameter),*],
+        }
+    };
+}
+
+/// All statements, in the order of [`Statement`].
+pub static ALL: [StatementText; 14] = [
+    statement!("lock_tenants", [TEXT, INT8, INT8]),
+    statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
+    statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
+    statement!("lock_rows", [INT8_ARRAY]),
+    statement!("publish_rows", [INT8_ARRAY]),
+    statement!("fail_rows", [INT8_ARRAY, TEXT_ARRAY]),
+    statement!("count_attempts", [INT8_ARRAY, TEXT_ARRAY]),
+    statement!("forget_groups", [TEXT_ARRAY]),
+    statement!("abandon_groups", [TEXT_ARRAY]),
+    statement!("hold_tenants", [TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
+    statement!("release_tenants", [TEXT_ARRAY]),
+    statement!("mark_server_start", []),
+    statement!("backlog", [INT8]),
+    statement!("notify", [TEXT, TEXT]),
+];
+
+impl Statement {
+    pub(super) fn text(self) -> &'static StatementText {
+        // The enum has no explicit discriminants and ALL has one entry for each; a test holds them together.
+        &ALL[self as usize]
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Opens the drain transaction; several commands, so it goes by the simple protocol.
+pub(super) const BEGIN: &str = include_str!("sql/begin.sql");
+
+/// Asked once a connection, before anything is prepared.
+const INSPECT: &str = include_str!("sql/inspect.sql");
+
+pub(super) fn inspect(schema: &SchemaName) -> String {
+    schema.fill(INSPECT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_identity_has_its_own_text() {
+        for (statement, name) in [
+            (Statement::LockTenants, "lock_tenants"),
+            (Statement::ReadRuns, "read_runs"),
+            (Statement::RecordGroups, "record_groups"),
+            (Statement::LockRows, "lock_rows"),
+            (Statement::PublishRows, "publish_rows"),
+            (Statement::FailRows, "fail_rows"),
+            (Statement::CountAttempts, "count_attempts"),
+            (Statement::ForgetGroups, "forget_groups"),
+            (Statement::AbandonGroups, "abandon_groups"),
+            (Statement::HoldTenants, "hold_tenants"),
+            (Statement::ReleaseTenants, "release_tenants"),
+            (Statement::MarkServerStart, "mark_server_start"),
+            (Statement::Backlog, "backlog"),
+            (Statement::Notify, "notify"),
+        ] {
+            assert_eq!(statement.text().name, name);
+        }
+    }
+}

@@ -116,6 +116,7 @@ async fn a_refusal_that_all_hosts_share_is_final() {
     let ports = [WITH_TLS.port, mute.local_addr().unwrap().port()];
     let error = failure(&url(&ports, "nobody_here", "")).await;
     assert_eq!(error.kind(), ConnectErrorKind::Authentication);
+    assert!(!error.to_string().contains(&ports[1].to_string()), "{error}");
 }
 
 #[tokio::test]

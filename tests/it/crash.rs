@@ -168,7 +168,10 @@ async fn all_backends_killed_at_once_are_replaced_and_nothing_is_doubled() {
 
 /// A cluster of its own, with an outbox in database `postgres`.
 async fn own_cluster() -> PrivatePostgres {
-    let postgres = PrivatePostgres::start(PostgresOptions::default()).await.expect("cluster");
+    // The default forgives a crash of the machine, not of the server: what was committed must survive one.
+    let settings = vec![("synchronous_commit".to_owned(), "on".to_owned())];
+    let options = PostgresOptions { settings, ..PostgresOptions::default() };
+    let postgres = PrivatePostgres::start(options).await.expect("cluster");
     store_at(&postgres.dsn("postgres"), "outbox").migrate_up().await.expect("migrate");
     postgres
 }

@@ -2,7 +2,7 @@
 
 mod ably_client;
 mod cli;
-
+mod connect;
 mod crash;
 mod drain;
 mod emulator_client;

@@ -329,3 +329,31 @@ async fn a_grace_period_that_is_over_leaves_events_pending_and_exits_cleanly() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(count(&client, "pending").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_else_has_locked_holds_its_tenant_and_nobody_else() {
+    let (outbox, ably) = (Outbox::create("locked").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    for tenant in ["a", "b"] {
+        for n in 0..3 {
+            insert(&client, tenant, &format!("{{\"n\":{n}}}")).await;
+        }
+    }
+    let mut operator = outbox.connect().await;
+    let open = operator.transaction().await.unwrap();
+    let middle =
+        "select from outbox.event where tenant_id = 'a' and payload ->> 'n' = '1' for update";
+    open.execute(middle, &[]).await.unwrap();
+    let relay = RelayProcess::start(&outbox.database.dsn(), &ably);
+    // Everything of b, and of a what stands before the locked row; sweeps come and go.
+    let before_the_lock = |got: &[Got]| {
+        got.iter().filter(|m| m.channel == "tenant:a").map(Got::n).collect::<Vec<_>>() == [0]
+    };
+    assert!(before_the_lock(&ably.wait_for(4).await));
+    insert(&client, "b", r#"{"n":3}"#).await;
+    assert!(before_the_lock(&ably.wait_for(5).await), "a later event must not overtake");
+    open.commit().await.unwrap();
+    insert(&client, "a", r#"{"n":3}"#).await;
+    assert_complete_and_in_order(&ably.wait_for(8).await, 2, 4);
+    assert_eq!(relay.terminate(), Some(0));
+}

@@ -222,6 +222,8 @@ async fn an_event_that_ably_refuses_is_found_among_its_group_and_fails_alone() {
     let numbers: Vec<i64> = got.iter().map(Got::n).collect();
     let expected: Vec<i64> = (0..100).filter(|n| *n != 57).collect();
     assert_eq!(numbers, expected, "the others are all there, in order");
+    let requests = ably.stats().await["requests"]["publish"].as_u64().unwrap();
+    assert!(requests < 40, "it was found in {requests} requests, not one by one");
     let error: String = client
         .query_one("select error::text from outbox.event where status = 'failed'", &[])
         .await

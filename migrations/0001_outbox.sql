@@ -70,3 +70,5 @@ create unlogged table :"schema".server_start (
   only_row   boolean primary key default true check (only_row),
   started_at timestamptz not null default pg_catalog.clock_timestamp()
 );
+-- Nothing can have been in flight before the outbox was made.
+insert into :"schema".server_start (started_at) values ('-infinity');

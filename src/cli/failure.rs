@@ -8,7 +8,6 @@ use crate::config::{Problem, Problems};
 
 /// The exit codes: those of `sysexits.h`, and 128 + signal. All are documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the commands that end with the others are being written")]
 pub(super) enum Exit {
     /// Done, or stopped as asked.
     Ok = 0,
@@ -60,6 +59,14 @@ impl Failure {
     /// A failure with one cause. Neither text may hold a secret; line breaks become blanks.
     pub(super) fn new(exit: Exit, cause: impl Display, remedy: impl Display) -> Self {
         Self { exit, causes: vec![cause.to_string()], remedy: remedy.to_string() }
+    }
+
+    /// A failure whose text says cause and remedy in one line, `cause; remedy`; `otherwise` is the remedy
+    /// when it has none.
+    pub(super) fn of_line(exit: Exit, line: impl Display, otherwise: &str) -> Self {
+        let line = line.to_string();
+        let (cause, remedy) = line.split_once("; ").unwrap_or((&line, otherwise));
+        Self::new(exit, cause, remedy)
     }
 
     /// Something that should not happen.

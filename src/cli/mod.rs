@@ -4,6 +4,7 @@
 //! `logging`, `signals`, `output`, and one file a command.
 
 mod args;
+mod assemble;
 mod dev;
 mod emulator;
 mod failure;

@@ -9,7 +9,6 @@ use super::failure::{Exit, Failure};
 /// # Errors
 /// [`Failure::output_closed`] when the reader has gone (`| head`), so that `?` ends the command
 /// cleanly; a temporary failure when the disk behind stdout is full.
-#[expect(dead_code, reason = "the commands that write are being written")]
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     write_line(&mut std::io::stdout().lock(), text)
 }

@@ -11,8 +11,8 @@ use crate::emulator::mailbox::{Inbox, mailbox};
 
 const T0: u64 = 1_795_408_783_100;
 
-fn channels(config: EmulatorConfig) -> Channels {
-    Channels::new(Limits::from(&config), "series".into())
+fn channels(config: &EmulatorConfig) -> Channels {
+    Channels::new(Limits::from(config), "series".into())
 }
 
 fn group(json: &str) -> Group {
@@ -36,7 +36,7 @@ fn ids(attached: &Attached) -> Vec<String> {
 
 #[test]
 fn a_repeated_id_is_answered_as_the_first_and_delivers_nothing() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     let first = put(&mut channels, "a", T0).unwrap();
     let again = put(&mut channels, "a", T0 + 119_999).unwrap();
     assert!(!first.duplicate && again.duplicate);
@@ -51,7 +51,7 @@ fn a_repeated_id_is_answered_as_the_first_and_delivers_nothing() {
 #[test]
 fn a_group_is_one_unit_for_dedup_and_rate() {
     let config = EmulatorConfig { channel_rate_per_second: 2, ..EmulatorConfig::default() };
-    let mut channels = channels(config);
+    let mut channels = channels(&config);
     let one = group(r#"[{"id":"g:0","data":"1"},{"id":"g:1","data":"2"}]"#);
     let regrouped = group(r#"[{"id":"g:0","data":"1"},{"id":"g:1"},{"id":"g:2"}]"#);
     assert_eq!(channels.publish("c", &one, None, T0).unwrap().first.count, 2);
@@ -66,7 +66,7 @@ fn a_group_is_one_unit_for_dedup_and_rate() {
 
 #[test]
 fn a_channel_takes_1_mib_a_second() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     let large = group(&format!(r#"{{"data":"{}"}}"#, "x".repeat(65_536)));
     for _ in 0..16 {
         channels.publish("c", &large, None, T0).unwrap();
@@ -76,7 +76,7 @@ fn a_channel_takes_1_mib_a_second() {
 
 #[test]
 fn remembered_ids_and_channels_are_bounded_and_make_room_again() {
-    let mut channels = channels(EmulatorConfig {
+    let mut channels = channels(&EmulatorConfig {
         remembered_ids_max: 2,
         channels_max: 2,
         ..EmulatorConfig::default()
@@ -93,7 +93,7 @@ fn remembered_ids_and_channels_are_bounded_and_make_room_again() {
 
 #[test]
 fn a_position_is_resumed_exactly_where_it_was() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     let (attached, _inbox) = attach(&mut channels, Start::Now, T0);
     assert!(!attached.resumed);
     put(&mut channels, "a", T0).unwrap();
@@ -115,7 +115,7 @@ fn a_position_is_resumed_exactly_where_it_was() {
 #[test]
 fn a_position_that_cannot_be_continued_is_not_resumed() {
     let config = EmulatorConfig { retained_messages_max: 2, ..EmulatorConfig::default() };
-    let mut channels = channels(config);
+    let mut channels = channels(&config);
     let (attached, _inbox) = attach(&mut channels, Start::Now, T0);
     let start = attached.position;
     put(&mut channels, "a", T0).unwrap();
@@ -131,7 +131,7 @@ fn a_position_that_cannot_be_continued_is_not_resumed() {
 
 #[test]
 fn a_channel_that_was_swept_does_not_pretend_continuity() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     put(&mut channels, "a", T0).unwrap();
     let before_a = Serial::START.in_series("series");
     channels.sweep(T0 + 130_000);
@@ -142,7 +142,7 @@ fn a_channel_that_was_swept_does_not_pretend_continuity() {
 
 #[test]
 fn rewind_counts_messages_or_time() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     channels.publish("c", &group(r#"[{"id":"g:0"},{"id":"g:1"}]"#), None, T0).unwrap();
     put(&mut channels, "a", T0 + 10_000).unwrap();
     let ephemeral = group(r#"{"id":"e","extras":{"ephemeral":true}}"#);
@@ -159,7 +159,7 @@ fn rewind_counts_messages_or_time() {
 
 #[test]
 fn history_has_pages_in_both_directions() {
-    let mut channels = channels(EmulatorConfig::default());
+    let mut channels = channels(&EmulatorConfig::default());
     channels.publish("c", &group(r#"[{"id":"g:0"},{"id":"g:1"}]"#), None, T0).unwrap();
     for (index, id) in ["a", "b", "d"].iter().enumerate() {
         put(&mut channels, id, T0 + 10 * (1 + index as u64)).unwrap();
@@ -197,7 +197,7 @@ fn history_has_pages_in_both_directions() {
 #[tokio::test]
 async fn every_subscriber_sees_one_order_and_a_slow_one_is_cut_off_alone() {
     let mut channels =
-        channels(EmulatorConfig { channel_rate_per_second: 0, ..EmulatorConfig::default() });
+        channels(&EmulatorConfig { channel_rate_per_second: 0, ..EmulatorConfig::default() });
     let (_attached, mut inbox) = attach(&mut channels, Start::Now, T0);
     let cut = CancellationToken::new();
     let (slow, _slow_inbox) = mailbox(5_000, cut.clone(), None);
@@ -215,7 +215,7 @@ async fn every_subscriber_sees_one_order_and_a_slow_one_is_cut_off_alone() {
 
 #[test]
 fn memory_is_bounded_over_all_channels() {
-    let mut channels = channels(EmulatorConfig {
+    let mut channels = channels(&EmulatorConfig {
         channel_rate_per_second: 0,
         retained_bytes_max: 100_000,
         ..EmulatorConfig::default()

@@ -1,11 +1,11 @@
 //! A local Ably for development and tests: REST, SSE and WebSocket, with Ably's rules and faults on
 //! demand. The unmodified official JavaScript client works with it.
 //!
-//! In reading order: [`group`] (what may be published), [`dedup`], [`rate`] and [`serial`] (the rules
-//! with time in them), [`frame`] (a publish once accepted), [`hub`] (the channels), [`attach`] and
-//! [`history`] (reading back), [`mailbox`] (what waits for a subscriber). Around them [`publish`],
-//! [`batch`], [`sse`], [`websocket`] and [`admin`] speak HTTP, [`faults`] breaks it, and
-//! [`connection`] lets an accepted publish go without an answer.
+//! In reading order: `group` (what may be published), `dedup`, `rate` and `serial` (the rules
+//! with time in them), `frame` (a publish once accepted), `hub` (the channels), `attach` and
+//! `history` (reading back), `mailbox` (what waits for a subscriber). Around them `publish`,
+//! `batch`, `sse`, `websocket` and `admin` speak HTTP, `faults` breaks it, and
+//! `connection` lets an accepted publish go without an answer.
 //!
 //! What it leaves out: tokens, msgpack, presence beyond an acknowledgement, message edits, and
 //! limits per account.

@@ -23,7 +23,6 @@ pub(super) mod action {
     pub(in crate::emulator) const DETACHED: u8 = 13;
     pub(in crate::emulator) const PRESENCE: u8 = 14;
     pub(in crate::emulator) const MESSAGE: u8 = 15;
-    pub(in crate::emulator) const AUTH: u8 = 17;
 }
 
 /// `flags` of ATTACHED: a backlog follows.

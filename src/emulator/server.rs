@@ -133,6 +133,8 @@ async fn accept(
             Some(_) = connections.join_next() => {}
             next = next => match next {
                 (Ok(place), Ok((stream, peer))) => {
+                    // Small frames must leave at once. A socket that refuses the option is closed already.
+                    _ = stream.set_nodelay(true);
                     let reset = CancellationToken::new();
                     let socket = Socket::new(stream, reset.clone(), place);
                     let connection = Connection { peer, reset };

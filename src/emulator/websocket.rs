@@ -30,6 +30,8 @@ struct Attachment {
     number: u64,
     /// Without the mode nothing is delivered.
     subscribed: bool,
+    /// Channel serial of what was sent last.
+    position: String,
 }
 
 struct Session {
@@ -201,11 +203,15 @@ impl Session {
     }
 
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), Ended> {
-        let current = self.attachments.get(&*delivery.frame.channel);
-        if current.is_some_and(|a| a.number == delivery.attachment && a.subscribed) {
-            return self.send(delivery.frame.text()).await;
+        let frame = delivery.frame;
+        match self.attachments.get_mut(&*frame.channel) {
+            Some(attachment) if attachment.number == delivery.attachment => {
+                attachment.position = frame.channel_serial();
+                if attachment.subscribed { self.send(frame.text()).await } else { Ok(()) }
+            }
+            // Queued before a detach.
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     async fn take(&mut self, text: &str) -> Result<(), Ended> {
@@ -238,8 +244,7 @@ impl Session {
             action::PRESENCE => {
                 self.send(protocol::ack(inbound.msg_serial.unwrap_or(0), &[])).await
             }
-            // New tokens change nothing here; everything else a newer client may send is optional.
-            action::AUTH => Ok(()),
+            // New credentials (AUTH) change nothing here, and all else that a newer client may send is optional.
             _ => Ok(()),
         }
     }
@@ -259,11 +264,7 @@ impl Session {
             // Still attached: nothing was missed.
             attachment.subscribed = subscribed;
             reply["flags"] = (modes | protocol::RESUMED).into();
-            reply["channelSerial"] = inbound.channel_serial.unwrap_or_default().into();
-            if reply["channelSerial"] == "" {
-                let hub = self.shared.hub.lock();
-                reply["channelSerial"] = hub.last.in_series(&hub.series).into();
-            }
+            reply["channelSerial"] = attachment.position.as_str().into();
             return self.send(protocol::text(&reply)).await;
         }
         let rewind = inbound
@@ -295,8 +296,13 @@ impl Session {
             flags |= protocol::HAS_BACKLOG;
         }
         reply["flags"] = flags.into();
-        reply["channelSerial"] = attached.position.into();
-        self.attachments.insert(name, Attachment { number: attached.attachment, subscribed });
+        reply["channelSerial"] = attached.position.as_str().into();
+        let position = attached
+            .backlog
+            .last()
+            .map_or(attached.position, |replay| replay.frame.channel_serial());
+        let attachment = Attachment { number: attached.attachment, subscribed, position };
+        self.attachments.insert(name, attachment);
         self.send(protocol::text(&reply)).await?;
         for Replay { frame, skip } in attached.backlog {
             if subscribed && self.is_for_us(&frame) {

@@ -13,7 +13,7 @@ use super::requests;
 use super::side_session::SideSession;
 use crate::ably::Client;
 use crate::domain::event::{Seq, TenantId};
-use crate::domain::failure::PublishFailure;
+use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::claim::{Claim, ClaimLimits, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -225,11 +225,15 @@ fn log(settlement: &Settlement) {
         );
     }
     for hold in &settlement.holds {
-        warn!(
-            tenant_id = %hold.tenant_id,
-            reason = hold.reason.as_str(),
-            wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX),
-            "tenant {} is on hold: {}; {}", hold.tenant_id, hold.message, hold.reason.remedy()
-        );
+        let (tenant, reason) = (&hold.tenant_id, hold.reason.as_str());
+        let wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX);
+        // Being slowed down is routine, and the table `hold` shows who still waits: a line each time a tenant
+        // is put on hold again would bury the first.
+        if hold.first && hold.reason != FailureClass::ThrottledChannel {
+            let remedy = hold.reason.remedy();
+            warn!(tenant_id = %tenant, reason, wait_ms, remedy, "tenant {tenant} is on hold: {}", hold.message);
+        } else {
+            debug!(tenant_id = %tenant, reason, wait_ms, "tenant {tenant} is on hold: {}", hold.message);
+        }
     }
 }

@@ -107,6 +107,7 @@ fn hold(
     settlement.holds.push(Hold {
         tenant_id: part.tenant_id.clone(),
         wait,
+        first: part.hold_failures == 0,
         reason: failure.class,
         message: failure.to_string(),
     });

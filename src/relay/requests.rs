@@ -1,30 +1,83 @@
 //! Packs specs into requests and sends them. A claim of 100 tenants with full groups is 6.4 MB;
 //! a request takes 512 KiB.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
+
+use tokio::time::Instant;
 
 use super::plan::Part;
 use crate::ably::{
     Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes,
 };
+use crate::domain::failure::{FailureClass, PublishFailure};
 
 /// Requests of one batch that are out at once. Their channels are disjoint, so order is not at
 /// stake; the bound keeps one batch from taking all of a small plan's request rate.
 const REQUESTS_AT_ONCE: usize = 4;
 
+/// A batch that has taken this long sends no further requests. A request takes at most 15 s, so the
+/// drain transaction stays below its `idle_in_transaction_session_timeout` of 45 s.
+const SENDING_TIME_MAX: Duration = Duration::from_secs(15);
+
 /// Publishes all parts; one result each, in their order.
 pub(super) async fn publish(ably: &Client, parts: &[Part]) -> Vec<SpecResult> {
     let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
+    let batch = Batch { ably, started: Instant::now(), ended: OnceLock::new() };
     let mut requests = Vec::new();
     for request in pack(encoded) {
-        requests.push(send(ably, request).boxed());
+        // Boxed: futures over borrowed specs would not be `Send` for every lifetime.
+        requests.push(batch.send(request).boxed());
     }
     stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat()
 }
 
-async fn send(ably: &Client, request: Vec<EncodedSpec>) -> Vec<SpecResult> {
-    ably.publish_encoded(&request).await
+/// The requests of one batch.
+struct Batch<'a> {
+    ably: &'a Client,
+    started: Instant,
+    /// Why no further requests are sent.
+    ended: OnceLock<PublishFailure>,
+}
+
+impl Batch<'_> {
+    /// Sends one request, unless an earlier one has shown that there is no point.
+    async fn send(&self, request: Vec<EncodedSpec>) -> Vec<SpecResult> {
+        if self.started.elapsed() > SENDING_TIME_MAX {
+            _ = self.ended.set(PublishFailure {
+                class: FailureClass::Outage,
+                status: None,
+                code: None,
+                message: "not sent: earlier requests of the batch took too long".into(),
+                retry_after: None,
+            });
+        }
+        if let Some(failure) = self.ended.get() {
+            return vec![Err(failure.clone()); request.len()];
+        }
+        let results = self.ably.publish_encoded(&request).await;
+        if let Some(Err(failure)) = results.first()
+            && results.iter().all(Result::is_err)
+            && concerns_all(failure.class)
+        {
+            _ = self.ended.set(failure.clone());
+        }
+        results
+    }
+}
+
+/// Whether the next request would meet the same failure.
+fn concerns_all(class: FailureClass) -> bool {
+    match class {
+        FailureClass::Outage | FailureClass::ThrottledAccount | FailureClass::Configuration => true,
+        FailureClass::Content
+        | FailureClass::ThrottledChannel
+        | FailureClass::Capability
+        | FailureClass::Unknown => false,
+    }
 }
 
 /// Cuts the specs into requests, keeping their order. A spec that is too large for any request goes by

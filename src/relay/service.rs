@@ -29,6 +29,9 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 /// been through Ably's fallback hosts.
 const ONCE_OUTAGES_MAX: u32 = 3;
 
+/// With `once`: how long to wait for a tenant's hold to end. Throttled tenants are held for less.
+const ONCE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// With `once`: the most pending events that are counted at the end.
 const BACKLOG_COUNT_MAX: i64 = 10_000;
 
@@ -184,7 +187,7 @@ impl Coordinator {
                 Action::Finished => break,
                 Action::SleepUntil(until) => until,
             };
-            if self.config.once && self.wake.is_idle() {
+            if self.config.once && self.wake.is_idle(Instant::now(), ONCE_PATIENCE) {
                 self.wake.handle(Input::Stop, Instant::now());
                 continue;
             }

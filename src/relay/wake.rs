@@ -163,9 +163,9 @@ impl Wake {
         self.in_flight
     }
 
-    /// Whether nothing is in flight and nothing is known to be waiting.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && !self.dirty
+    /// Whether nothing is in flight, nothing is known to be waiting, and no hold ends within `patience`.
+    pub fn is_idle(&self, now: Instant, patience: Duration) -> bool {
+        self.in_flight == 0 && !self.dirty && self.next_due.is_none_or(|due| due > now + patience)
     }
 
     fn interval(&self) -> Duration {

@@ -79,6 +79,8 @@ pub struct Hold {
     pub tenant_id: TenantId,
     /// From now on.
     pub wait: Duration,
+    /// Whether it was not on hold before.
+    pub first: bool,
     /// Why.
     pub reason: FailureClass,
     /// Why, in words.

@@ -2,6 +2,9 @@
 
 mod ably_client;
 mod cli;
+
+mod drain;
+mod emulator_client;
 mod migrations;
 mod private_postgres;
 mod sql;

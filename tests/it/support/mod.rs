@@ -1,4 +1,6 @@
 //! What the integration tests stand on.
 
+pub(crate) mod local_ably;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
+pub(crate) mod relay;

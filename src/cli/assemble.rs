@@ -1,0 +1,167 @@
+//! From settings to the parts of a relay, and from their errors to exit codes.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::failure::{Exit, Failure};
+use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
+use crate::config::{self, Configuration, FallbackHosts, Settings};
+use crate::domain::failure::FailureClass;
+use crate::relay::plan::PlanLimits;
+use crate::relay::service::{RelayConfig, RelayError};
+use crate::relay::wake::WakeConfig;
+use crate::store::claim::ClaimLimits;
+use crate::store::connect::ConnectOptions;
+use crate::store::connect_error::ConnectErrorKind;
+use crate::store::dsn::Dsn;
+use crate::store::error::StoreError;
+use crate::store::schema_name::SchemaName;
+use crate::store::session::Store;
+
+/// Longest time that a publish may take over all hosts, as Ably specifies it (TO3l6). Also what keeps
+/// a drain transaction well below its `idle_in_transaction_session_timeout` of 45 s.
+const PUBLISH_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// What the sessions are called in `pg_stat_activity`.
+const APPLICATION_NAME: &str = concat!("outbox-relay ", env!("CARGO_PKG_VERSION"));
+
+/// The outbox behind a connection string.
+///
+/// # Errors
+/// When the string cannot be read; it is not repeated, for it may hold a password.
+pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Failure> {
+    let parsed = Dsn::parse(url.expose_secret()).map_err(|error| {
+        Failure::of_line(Exit::Config, error, "see DATABASE_URL and DIRECT_URL")
+    })?;
+    for warning in parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let schema = SchemaName::new(&settings.schema)
+        .map_err(|error| Failure::new(Exit::Config, error, "choose another name with --schema"))?;
+    Ok(Store::new(parsed.dsn, ConnectOptions::new(APPLICATION_NAME), schema))
+}
+
+/// The client of the Ably that the settings name.
+///
+/// # Errors
+/// When key or endpoint is malformed.
+pub(super) fn ably(configuration: &Configuration) -> Result<Client, Failure> {
+    let settings = &configuration.settings;
+    let key = ApiKey::parse(configuration.ably_api_key()?.expose_secret()).map_err(|error| {
+        Failure::of_line(
+            Exit::Config,
+            error,
+            "copy the whole key from the Ably dashboard into ABLY_API_KEY",
+        )
+    })?;
+    let endpoint = Endpoint::parse(&settings.ably_endpoint).map_err(|error| {
+        Failure::of_line(
+            Exit::Config,
+            error,
+            "set ABLY_ENDPOINT to a host name or to a URL such as https://host:port",
+        )
+    })?;
+    let fallback = match &settings.ably_fallback_hosts {
+        FallbackHosts::Auto => Fallback::Default,
+        FallbackHosts::Off => Fallback::Off,
+        FallbackHosts::Hosts(hosts) => Fallback::Hosts(hosts.clone()),
+    };
+    let batch = match settings.ably_batch {
+        config::BatchMode::Auto => ably::BatchMode::Auto,
+        config::BatchMode::Off => ably::BatchMode::Off,
+    };
+    let client = ClientConfig {
+        endpoint,
+        fallback,
+        batch,
+        connect_timeout: settings.ably_connect_timeout,
+        request_timeout: settings.ably_request_timeout,
+        retry_duration_max: PUBLISH_TIME_MAX,
+        ..ClientConfig::new(key)
+    };
+    Client::new(client).map_err(|error| {
+        Failure::of_line(
+            Exit::Config,
+            error,
+            "check ABLY_ENDPOINT, the fallback hosts and the system's certificates",
+        )
+    })
+}
+
+/// The relay's settings.
+pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
+    RelayConfig {
+        claim: ClaimLimits {
+            tenants: as_i64(settings.batch_tenants),
+            rows_per_tenant: as_i64(settings.rows_per_tenant),
+            bytes_per_tenant: as_i64(settings.max_message_bytes),
+        },
+        plan: PlanLimits {
+            message_bytes_max: settings.max_message_bytes,
+            group_events_max: settings.rows_per_tenant,
+        },
+        wake: WakeConfig {
+            slots: settings.max_in_flight,
+            sweep_interval: settings.sweep_interval,
+            poll_interval: settings.poll_interval,
+        },
+        canary_interval: settings.canary_interval,
+        grace: settings.shutdown_grace,
+        once,
+    }
+}
+
+/// The settings are bounded far below either type's range.
+fn as_i64(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Connect(connect) => match connect.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::Permission => Exit::Permission,
+                ConnectErrorKind::DatabaseMissing
+                | ConnectErrorKind::Tls(_)
+                | ConnectErrorKind::PoolerRefused => Exit::Config,
+                ConnectErrorKind::Dns
+                | ConnectErrorKind::Refused
+                | ConnectErrorKind::Timeout
+                | ConnectErrorKind::Closed
+                | ConnectErrorKind::TooManyConnections
+                | ConnectErrorKind::StartingUp
+                | ConnectErrorKind::ReadOnly
+                | ConnectErrorKind::Other => Exit::Unavailable,
+            },
+            StoreError::Privileges { .. } => Exit::Permission,
+            StoreError::SchemaMissing { .. }
+            | StoreError::SchemaOlder { .. }
+            | StoreError::SchemaNewer { .. }
+            | StoreError::SchemaEdited { .. } => Exit::Config,
+            StoreError::Standby
+            | StoreError::ReadOnly
+            | StoreError::Database(_)
+            | StoreError::Lost(_) => Exit::Unavailable,
+            StoreError::Unexpected(_) => Exit::Internal,
+        };
+        Self::new(exit, &error, error.remedy())
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Store(error) => error.into(),
+            RelayError::Publisher(failure) => {
+                let exit = if failure.class == FailureClass::Configuration {
+                    Exit::Permission
+                } else {
+                    Exit::Unavailable
+                };
+                Self::new(exit, &failure, failure.class.remedy())
+            }
+            RelayError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}

@@ -111,7 +111,9 @@ impl Banner<'_> {
         );
         line(
             "",
-            &format!("  .channels.get('tenant:{tenant}').subscribe((m) => console.log(m.name, m.data))"),
+            &format!(
+                "  .channels.get('tenant:{tenant}').subscribe((m) => console.log(m.name, m.data))"
+            ),
         );
         lines.push(String::new());
         let heading = format!(
@@ -126,9 +128,12 @@ impl Banner<'_> {
     /// The same as one JSON object.
     pub fn json(&self) -> String {
         let database = match self.database {
-            Database::Private { version, socket_dir, name, url } => {
-                StartedDatabase::Private { private: true, version, psql: psql(socket_dir, name), url }
-            }
+            Database::Private { version, socket_dir, name, url } => StartedDatabase::Private {
+                private: true,
+                version,
+                psql: psql(socket_dir, name),
+                url,
+            },
             Database::Own { description, created } => {
                 StartedDatabase::Own { private: false, description, created }
             }

@@ -22,7 +22,16 @@ pub const RATE_MAX: u32 = PER_TENANT_PER_SECOND * TENANTS_MAX;
 const OPEN_TASKS_MAX: usize = 4;
 
 const HOUSES: [&str; 10] = [
-    "bistro", "trattoria", "cantina", "brasserie", "taverna", "osteria", "diner", "izakaya", "bodega", "cafe",
+    "bistro",
+    "trattoria",
+    "cantina",
+    "brasserie",
+    "taverna",
+    "osteria",
+    "diner",
+    "izakaya",
+    "bodega",
+    "cafe",
 ];
 const PLACES: [&str; 10] =
     ["nord", "sud", "hafen", "markt", "rivoli", "plaza", "garden", "mill", "station", "bridge"];
@@ -67,9 +76,10 @@ impl Kitchens {
         let count = rate.div_ceil(PER_TENANT_PER_SECOND).clamp(TENANTS_MIN, TENANTS_MAX);
         let tenants = PLACES.iter().enumerate().flat_map(|(shift, _)| {
             // Diagonally, so that the first ten differ in both words.
-            HOUSES.iter().enumerate().map(move |(i, house)| {
-                format!("{house}-{}", PLACES[(i + shift) % PLACES.len()])
-            })
+            HOUSES
+                .iter()
+                .enumerate()
+                .map(move |(i, house)| format!("{house}-{}", PLACES[(i + shift) % PLACES.len()]))
         });
         let kitchens = tenants
             .take(usize::try_from(count).unwrap_or(usize::MAX))
@@ -123,8 +133,7 @@ impl Kitchens {
             return happening(tenant, "kitchen.task.progress", task.id.clone(), &payload);
         }
         let task = kitchen.open.swap_remove(which);
-        let payload =
-            json!({ "taskId": task.id, "employeeId": task.employee, "releasedAt": now });
+        let payload = json!({ "taskId": task.id, "employeeId": task.employee, "releasedAt": now });
         happening(tenant, "kitchen.task.released", task.id, &payload)
     }
 }
@@ -163,7 +172,9 @@ mod tests {
             let payload: Map<String, Value> = serde_json::from_str(&happening.payload).unwrap();
             let (time, others) = match happening.event_type {
                 "kitchen.task.claimed" => ("claimedAt", vec!["claimedAt", "employeeId", "taskId"]),
-                "kitchen.task.released" => ("releasedAt", vec!["employeeId", "releasedAt", "taskId"]),
+                "kitchen.task.released" => {
+                    ("releasedAt", vec!["employeeId", "releasedAt", "taskId"])
+                }
                 "kitchen.task.progress" => {
                     assert!((1..=100).contains(&payload["progressPercent"].as_u64().unwrap()));
                     ("updatedAt", vec!["employeeId", "progressPercent", "taskId", "updatedAt"])

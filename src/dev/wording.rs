@@ -102,9 +102,7 @@ pub fn event_text(delivery: &Delivery, seen: Seen, style: Style) -> String {
     );
     let latency = seen.latency.map_or_else(
         || "-".to_owned(),
-        |latency| {
-            format!("{}{:.1} ms", if seen.estimated { "~" } else { "" }, millis(latency))
-        },
+        |latency| format!("{}{:.1} ms", if seen.estimated { "~" } else { "" }, millis(latency)),
     );
     let mark = if seen.duplicate { "  duplicate" } else { "" };
     format!(
@@ -182,7 +180,9 @@ pub fn summary_text(published: u64, counts: Counts, latency: Option<Percentiles>
     );
     if let Some(Percentiles { p50, p95, p99 }) = latency {
         let [p50, p95, p99] = [p50, p95, p99].map(millis);
-        text.push_str(&format!("; commit to subscriber p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms"));
+        text.push_str(&format!(
+            "; commit to subscriber p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms"
+        ));
     }
     text
 }
@@ -274,7 +274,10 @@ mod tests {
             summary_json(200, counts, Some(latency)),
             r#"{"published":200,"delivered":200,"duplicates":0,"out_of_order":0,"latency_ms":{"p50":2.0,"p95":3.0,"p99":4.5}}"#
         );
-        assert!(summary_json(0, counts, None).ends_with(r#""latency_ms":{"p50":null,"p95":null,"p99":null}}"#));
+        assert!(
+            summary_json(0, counts, None)
+                .ends_with(r#""latency_ms":{"p50":null,"p95":null,"p99":null}}"#)
+        );
         assert_eq!(
             summary_text(200, counts, Some(latency)),
             "200 published, 200 delivered, 0 duplicates, 0 out of order; commit to subscriber p50 2.0 ms, p95 3.0 ms, p99 4.5 ms"

@@ -135,7 +135,7 @@ impl PrivatePostgres {
         arguments.extend(server_arguments(options, &directory.path, port));
         let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
         let guard =
-            Guard::spawn(Duty::Serve, &directory.path, &arguments, &[], Some(user), &directory.log)
+            Guard::spawn(Duty::Serve, &directory.path, &arguments, &[], user, &directory.log)
                 .map_err(|source| {
                     postgres_directory::remove(&directory.path);
                     PostgresError::Spawn { uid: user.uid(), source }
@@ -334,6 +334,8 @@ fn server_arguments(options: &PostgresOptions, directory: &Path, port: u16) -> V
         ("fsync", "off"),
         ("full_page_writes", "off"),
         ("synchronous_commit", "off"),
+        // In the data directory, not in /dev/shm itself, where a killed server's would stay.
+        ("dynamic_shared_memory_type", "mmap"),
         // Otherwise the log grows by a line per checkpoint, and on tmpfs the log is memory.
         ("log_checkpoints", "off"),
         ("checkpoint_warning", "0"),

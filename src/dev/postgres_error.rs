@@ -132,9 +132,8 @@ impl PostgresError {
 pub(super) fn decisive_line(log: &str) -> String {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     lines()
-        .filter(|line| ["FATAL:", "PANIC:", "error:"].iter().any(|mark| line.contains(mark)))
-        .last()
-        .or_else(|| lines().last())
+        .rfind(|line| ["FATAL:", "PANIC:", "error:"].iter().any(|mark| line.contains(mark)))
+        .or_else(|| lines().next_back())
         .unwrap_or("it said nothing")
         .to_owned()
 }

@@ -60,12 +60,16 @@ impl Guard {
         directory: &Path,
         arguments: &[&OsStr],
         environment: &[(&str, &OsStr)],
-        user: Option<ServerUser>,
+        user: ServerUser,
         log: &File,
     ) -> std::io::Result<Self> {
+        // As a file, so that a process list shows one short line and not the whole script.
+        let script = directory.join("guard.sh");
+        std::fs::write(&script, duty.script())?;
+        user.own(&script)?;
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", duty.script(), "outbox-relay-guard"])
+            .arg(script)
             .arg(directory)
             .args(arguments)
             // The caller's directory may be closed to the server's user.
@@ -82,9 +86,7 @@ impl Guard {
         for (name, value) in environment {
             command.env(name, value);
         }
-        if let Some(user) = user {
-            user.apply(&mut command);
-        }
+        user.apply(&mut command);
         let mut child = command.spawn()?;
         let lifeline = child.stdin.take();
         Ok(Self { child, lifeline })
@@ -133,4 +135,27 @@ fn clean_environment(command: &mut Command) {
         }
     }
     command.env("LC_ALL", "C");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::postgres_directory::PrivateDirectory;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_guard_whose_program_fails_at_once_ends_and_removes_its_directory() {
+        let base = tempfile::tempdir().unwrap();
+        let us = ServerUser::ourselves();
+        // Many times: a shell that was just forked once lost the signal that ends it.
+        for attempt in 0..200 {
+            let directory = PrivateDirectory::create(base.path(), "guard-", us).unwrap();
+            let program = [OsStr::new("false")];
+            let mut guard =
+                Guard::spawn(Duty::Install, &directory.path, &program, &[], us, &directory.log)
+                    .unwrap();
+            let status = guard.wait(Duration::from_secs(20)).await.unwrap();
+            assert!(status.is_some_and(|status| !status.success()), "{attempt}: {status:?}");
+            assert!(!directory.path.exists(), "{attempt}");
+        }
+    }
 }

@@ -20,7 +20,8 @@ run() {
   # A trapped signal interrupts the wait.
   while kill -0 "$pid" 2>/dev/null; do wait "$pid"; rc=$?; done
   pid=
-  kill "$watch" 2>/dev/null; wait "$watch" 2>/dev/null
+  # KILL: a shell that was forked a moment ago still has our handlers, and would lose a TERM.
+  kill -KILL "$watch"; wait "$watch" 2>/dev/null
 }
 
 # Leaves no helper of ours (the sleeps above) and, unless it is empty, not the directory "$1".

@@ -171,7 +171,7 @@ async fn install(
             &staging.path,
             &arguments,
             &[("PATH", &search.path)],
-            None,
+            ServerUser::ourselves(),
             &staging.log,
         )
     };

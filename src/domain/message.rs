@@ -323,7 +323,7 @@ mod tests {
             prop_assert_eq!(&value["id"], &id);
             prop_assert_eq!(&value["tenantId"], &tenant);
             prop_assert_eq!(&value["aggregateType"], &kind);
-            let tail = format!("\"payload\":[{}]}}", number);
+            let tail = format!("\"payload\":[{number}]}}");
             prop_assert!(text.ends_with(&tail));
         }
 

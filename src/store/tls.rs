@@ -215,7 +215,26 @@ impl ServerCertVerifier for Verifier {
 
 /// What went wrong in a handshake, in our words.
 pub(super) fn problem(error: &rustls::Error) -> (TlsProblem, String) {
-    let certificate = |e: &CertificateError| match e {
+    if let rustls::Error::InvalidCertificate(error) = error {
+        return certificate_problem(error);
+    }
+    // In TLS 1.3 the server judges our certificate after the handshake seems done.
+    if let rustls::Error::AlertReceived(alert) = error {
+        let cause = format!("the server broke off the TLS handshake: {alert:?}");
+        return (TlsProblem::RefusedByServer, cause);
+    }
+    (TlsProblem::Handshake, format!("the TLS handshake failed: {error}"))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an open enum; what is not named here needs no remedy of its own"
+)]
+fn certificate_problem(error: &CertificateError) -> (TlsProblem, String) {
+    let unacceptable = |why: &dyn fmt::Display| {
+        (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {why}"))
+    };
+    match error {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             TlsProblem::UnknownAuthority,
             "the server's certificate is signed by an authority that is not trusted".to_owned(),
@@ -228,10 +247,8 @@ pub(super) fn problem(error: &rustls::Error) -> (TlsProblem, String) {
                 [] => "no names (subjectAltName)".to_owned(),
                 names => names.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
             };
-            let cause = format!(
-                "the server's certificate is not for {}: it has {names}",
-                expected.to_str()
-            );
+            let host = expected.to_str();
+            let cause = format!("the server's certificate is not for {host}: it has {names}");
             (TlsProblem::NameMismatch, cause)
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -240,20 +257,7 @@ pub(super) fn problem(error: &rustls::Error) -> (TlsProblem, String) {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             (TlsProblem::Expired, "the server's certificate is not valid yet".to_owned())
         }
-        CertificateError::Other(OtherError(e)) => {
-            (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {e}"))
-        }
-        e => {
-            (TlsProblem::BadCertificate, format!("the server's certificate is not acceptable: {e}"))
-        }
-    };
-    match error {
-        rustls::Error::InvalidCertificate(e) => certificate(e),
-        // In TLS 1.3 the server judges our certificate after the handshake seems done.
-        rustls::Error::AlertReceived(alert) => (
-            TlsProblem::RefusedByServer,
-            format!("the server broke off the TLS handshake: {alert:?}"),
-        ),
-        e => (TlsProblem::Handshake, format!("the TLS handshake failed: {e}")),
+        CertificateError::Other(OtherError(error)) => unacceptable(error),
+        error => unacceptable(error),
     }
 }

@@ -2,10 +2,13 @@
 
 mod ably_client;
 mod cli;
-
+mod connect;
+mod crash;
 mod drain;
 mod emulator_client;
 mod migrations;
+mod outage;
 mod private_postgres;
 mod sql;
+mod subscribers;
 mod support;

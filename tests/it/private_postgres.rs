@@ -1,6 +1,8 @@
 //! The private PostgreSQL: it starts, keeps its data when it should, and leaves nothing, however the
 //! process that started it ends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
+
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -164,6 +166,7 @@ async fn child_that_ends_as_it_is_told() {
         // A static, as the tests' own cluster is: never dropped.
         "exit" => {
             std::mem::forget(postgres);
+            #[expect(clippy::exit, reason = "an exit in mid-flight is what is tested")]
             std::process::exit(0);
         }
         "panic" => panic!("as told"),

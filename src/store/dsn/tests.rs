@@ -336,8 +336,6 @@ proptest! {
 
     #[test]
     fn a_raw_password_among_keywords_is_never_shown(password in password_with_mark()) {
-        // Blanks with a '=' behind them make new parameters: nobody can tell them from meant ones.
-        prop_assume!(!password.contains(|c: char| c == '=' && password.contains(char::is_whitespace)));
         for text in [
             format!("host=h password={password} user=u"),
             format!("host=h user=u password='{password}' dbname=d"),

@@ -68,6 +68,12 @@ impl LocalAbly {
         assert!(self.http.delete(url).send().await.expect("clear").status().is_success());
     }
 
+    /// Cuts every subscriber off, as a network would.
+    pub(crate) async fn drop_subscribers(&self) {
+        let url = format!("{}/_emulator/disconnect", self.url());
+        assert!(self.http.post(url).send().await.expect("disconnect").status().is_success());
+    }
+
     pub(crate) async fn stats(&self) -> Value {
         self.admin("stats").await
     }

@@ -4,6 +4,8 @@
 //! would hide a missed one. The cluster ends with the process, through its guard. With
 //! `TEST_DATABASE_URL` set, the databases are made there instead.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
+
 use std::ops::Deref;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -132,7 +134,7 @@ impl TestDatabase {
             Cluster::Private(postgres) if !postgres.version().starts_with("14.") => {
                 "strategy file_copy"
             }
-            _ => "",
+            Cluster::Private(_) | Cluster::Given(_) => "",
         };
         run(&format!("create database {name} template {template} {strategy}")).await;
         Self { name }

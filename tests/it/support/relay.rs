@@ -47,12 +47,18 @@ impl RelayCommand {
     }
 
     pub(crate) fn start(mut self) -> RelayProcess {
+        if std::env::var_os("RELAY_TEST_LOG").is_some() {
+            self.0.env("RUST_LOG", "debug");
+        }
         let mut child = self.0.spawn().expect("relay");
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
         // Ends with the process: the pipe closes.
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if std::env::var_os("RELAY_TEST_LOG").is_some() {
+                    eprintln!("{line}");
+                }
                 let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 lines.0.lock().unwrap().push(value);
                 lines.1.notify_all();

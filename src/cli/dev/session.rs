@@ -29,6 +29,8 @@ use crate::store::session::Store;
 /// With `--exit-after`: how long nothing may arrive before the rest counts as lost. Above the longest
 /// time-out of a publish (15 s) and of PostgreSQL's answers (20 s) together.
 const PROGRESS_MAX: Duration = Duration::from_secs(60);
+/// How long the first event waits for the relay to listen. Through a pooler it never does, and polls.
+const LISTENING_MAX: Duration = Duration::from_secs(2);
 /// How long a stop waits for what is committed to arrive and be settled.
 const STOP_MAX: Duration = Duration::from_secs(5);
 /// Silence after the relay's end in which a last duplicate could still arrive.
@@ -176,6 +178,7 @@ impl Running<'_> {
         producer: Producer,
     ) {
         let (stop_relay, stop_producing) = (self.stop_relay.clone(), self.stop_producing.clone());
+        let listening = relay.listening();
         self.parts.spawn(async move {
             let ended = relay.run(stop_relay).await;
             ended.map(|_| Ended::Relay).map_err(Fault::Relay)
@@ -185,6 +188,11 @@ impl Running<'_> {
             ended.map(|()| Ended::Subscriber).map_err(Fault::Subscriber)
         });
         self.parts.spawn(async move {
+            // The start is not what the latencies are about.
+            tokio::select! {
+                _ = timeout(LISTENING_MAX, listening.cancelled()) => {}
+                () = stop_producing.cancelled() => {}
+            }
             producer.run(stop_producing).await.map(|_| Ended::Producer).map_err(Fault::Store)
         });
     }

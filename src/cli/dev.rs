@@ -1,13 +1,14 @@
 //! `outbox-relay dev`: everything locally, with sample events.
 //!
-//! Here: whose database it is. `session` runs everything else on it.
+//! Here: whose database it is. `session` runs everything else on it, `screen` shows it, `verdict` judges.
 
 mod screen;
 mod session;
+mod verdict;
 
 use std::fmt::Display;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use self::session::{Place, Session};
 use super::failure::{Exit, Failure};
@@ -17,6 +18,9 @@ use crate::dev::kitchen::RATE_MAX;
 use crate::dev::postgres::{PostgresOptions, PrivatePostgres};
 use crate::store::application::Survey;
 use crate::store::session::Store;
+
+/// `log.level` unless it is set. An installation through npm takes a while and says so.
+pub(super) const LOG_LEVEL: &str = "warn,outbox_relay::dev=info";
 
 /// The private cluster's database; every cluster has it.
 const PRIVATE_DATABASE: &str = "postgres";
@@ -62,8 +66,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     // `Needs::Nothing`: only the flags can have set these.
     match (&settings.database_url, &settings.direct_url) {
         (Some(url), direct) => {
-            let direct = direct.as_ref().unwrap_or(url);
-            Box::pin(with_own_database(options, context, url, direct)).await
+            Box::pin(with_own_database(options, context, url, direct.as_ref())).await
         }
         (None, Some(_)) => Err(Failure::new(
             Exit::Usage,
@@ -111,11 +114,17 @@ async fn with_own_database(
     options: &Options,
     context: &Context,
     url: &SecretString,
-    direct: &SecretString,
+    direct: Option<&SecretString>,
 ) -> Result<(), Failure> {
     let settings = &context.configuration.settings;
     let store = assemble::store(settings, url)?;
-    let direct = assemble::store(settings, direct)?;
+    // Not read twice: what is to be said of it would be said twice.
+    let direct = match direct {
+        Some(direct) if direct.expose_secret() != url.expose_secret() => {
+            assemble::store(settings, direct)?
+        }
+        _ => store.clone(),
+    };
     let survey = tokio::select! {
         () = context.stop.cancelled() => return Ok(()),
         survey = direct.survey() => survey?,

@@ -20,7 +20,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(25);
 /// Attempts in a row to open the stream again. With the pauses between them some 6 s.
 const REOPENINGS_MAX: u32 = 10;
-/// Pause before the second attempt; it doubles up to [`PAUSE_MAX`].
+/// Pause before the first attempt; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -176,6 +176,9 @@ impl Subscriber {
         }
         let mut pause = PAUSE_MIN;
         for _ in 0..REOPENINGS_MAX {
+            // Before the first attempt too: a server that opens and closes at once is not asked in a loop.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
             match open(&self.http, address.clone(), &self.key).await {
                 Ok((stream, first)) => {
                     self.stream = stream;
@@ -184,8 +187,6 @@ impl Subscriber {
                 }
                 Err(error) => why = error.to_string(),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
         }
         Err(SubscriberError::Lost(why))
     }
@@ -252,4 +253,81 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::{API_KEY_DEFAULT, Emulator, EmulatorConfig};
+
+    const CHANNEL: &str = "tenant:bistro-nord";
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    async fn post(emulator: &Emulator, path: &str, body: String) {
+        let (user, password) = API_KEY_DEFAULT.split_once(':').unwrap();
+        let request = http_client().unwrap().post(format!("{}{path}", emulator.url()));
+        let request = request.basic_auth(user, Some(password)).body(body);
+        let answer = request.header("content-type", "application/json").send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    }
+
+    /// Publishes an event as the relay does.
+    async fn publish(emulator: &Emulator, id: &str) {
+        let envelope = serde_json::json!({
+            "id": id, "version": 1, "tenantId": "bistro-nord", "aggregateType": "KitchenTask",
+            "aggregateId": "task-1", "occurredAt": "2026-01-23T10:30:00.000Z",
+            "eventType": "kitchen.task.claimed", "payload": {},
+        });
+        let message =
+            serde_json::json!({ "id": id, "name": "kitchen.task.claimed", "data": envelope });
+        post(emulator, &format!("/channels/{CHANNEL}/messages"), message.to_string()).await;
+    }
+
+    async fn next(deliveries: &mut mpsc::Receiver<Delivery>) -> String {
+        let delivery = tokio::time::timeout(LIMIT, deliveries.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.channel, CHANNEL);
+        delivery.envelope.unwrap().id
+    }
+
+    #[tokio::test]
+    async fn every_event_arrives_once_in_order_although_the_stream_is_cut_again_and_again() {
+        let emulator = Emulator::start(EmulatorConfig::default()).await.unwrap();
+        let channels = [CHANNEL.to_owned()];
+        let subscriber =
+            Subscriber::attach(&emulator.url(), API_KEY_DEFAULT, &channels).await.unwrap();
+        let (sender, mut deliveries) = mpsc::channel(4);
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(subscriber.run(sender));
+        for round in 0..5 {
+            // The first cut comes before any event: there is no id to go on from.
+            post(&emulator, "/_emulator/disconnect", String::new()).await;
+            for event in 0..3 {
+                publish(&emulator, &format!("{round}-{event}")).await;
+            }
+            for event in 0..3 {
+                assert_eq!(next(&mut deliveries).await, format!("{round}-{event}"));
+            }
+        }
+        drop(deliveries);
+        publish(&emulator, "last").await;
+        let end = tokio::time::timeout(LIMIT, running.join_next()).await.unwrap().unwrap().unwrap();
+        assert!(end.is_ok(), "nobody reads any more: {end:?}");
+        emulator.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn an_emulator_that_has_gone_and_a_wrong_key_are_told_apart() {
+        let emulator = Emulator::start(EmulatorConfig::default()).await.unwrap();
+        let channels = [CHANNEL.to_owned()];
+        let refused = Subscriber::attach(&emulator.url(), "dev.local:wrong", &channels).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("401") && refused.contains("40101"), "{refused}");
+
+        let subscriber =
+            Subscriber::attach(&emulator.url(), API_KEY_DEFAULT, &channels).await.unwrap();
+        let (sender, _deliveries) = mpsc::channel(1);
+        emulator.shutdown().await;
+        let end = tokio::time::timeout(LIMIT, subscriber.run(sender)).await.unwrap();
+        assert!(matches!(end, Err(SubscriberError::Lost(_))), "{end:?}");
+    }
 }

@@ -201,6 +201,35 @@ fn two_hundred_events_are_delivered_once_in_order_and_nothing_is_left() {
 }
 
 #[test]
+fn replies_that_get_lost_cost_no_event_and_double_none() {
+    let dev = Dev::start(&["--exit-after", "60", "--rate", "50", "--json"]);
+    let started = dev.started();
+    let address = started["emulator"]["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    for fault in [
+        r#"{"kind":"reset_after","times":5,"probability":0.5}"#,
+        r#"{"kind":"status_after","status":503,"times":3,"probability":0.5}"#,
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST /_emulator/faults HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{fault}",
+            fault.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+    let end = dev.end();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    assert!(end.stderr.contains("publishing is interrupted"), "no fault struck: {}", end.stderr);
+    let summary = summary(&end.stdout);
+    let counts = ["published", "delivered", "duplicates", "out_of_order"];
+    assert_eq!(counts.map(|name| summary[name].as_u64().unwrap()), [60, 60, 0, 0], "{summary}");
+}
+
+#[test]
 fn sigterm_ends_it_with_a_summary_and_nothing_is_left() {
     let dev = Dev::start(&["--json", "--rate", "50"]);
     let directory = cluster(&dev.started());

@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::screen::Screen;
+use super::verdict::verdict;
 use super::{Options, postgres_failure};
 use crate::ably::{ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::cli::failure::{Exit, Failure};
@@ -104,7 +105,7 @@ impl<'a> Session<'a> {
             () = stop.cancelled() => return Ok(()),
             running = Box::pin(self.start()) => running?,
         };
-        Box::pin(running.to_the_end()).await
+        Box::pin(running.finish()).await
     }
 
     async fn start(self) -> Result<Running<'a>, Failure> {
@@ -197,7 +198,7 @@ impl Running<'_> {
         });
     }
 
-    async fn to_the_end(mut self) -> Result<(), Failure> {
+    async fn finish(mut self) -> Result<(), Failure> {
         let complete = self.flow().await?;
         let settled = timeout(STOP_MAX, self.settle()).await;
         self.stop_relay.cancel();
@@ -215,7 +216,7 @@ impl Running<'_> {
         match self.exit_after {
             // Stopped by a signal: whoever asked for that does not expect all events.
             Some(_) if self.stop.is_cancelled() => Ok(()),
-            Some(wanted) => verdict(wanted, complete, &outcome, &self.ledger),
+            Some(wanted) => verdict(wanted, complete, &outcome, self.ledger.report().counts()),
             None => Ok(()),
         }
     }
@@ -338,31 +339,6 @@ impl Fault {
             Self::Subscriber(error) => Failure::internal(error),
         }
     }
-}
-
-/// What `--exit-after` promises.
-fn verdict(wanted: u64, complete: bool, outcome: &Outcome, ledger: &Ledger) -> Result<(), Failure> {
-    let counts = ledger.report().counts();
-    if !complete || outcome.published != wanted || counts.delivered != wanted {
-        let Outcome { published, pending, failed, error } = outcome;
-        let why = error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
-        return Err(Failure::new(
-            Exit::Temporary,
-            format!(
-                "of {wanted} events {} were delivered; the outbox says {published} published, {pending} \
-                 pending, {failed} failed{why}",
-                counts.delivered
-            ),
-            "see the warnings above; --log-level debug says more",
-        ));
-    }
-    if counts.duplicates + counts.out_of_order > 0 {
-        return Err(Failure::internal(format!(
-            "{} events arrived twice and {} out of order",
-            counts.duplicates, counts.out_of_order
-        )));
-    }
-    Ok(())
 }
 
 fn channels(tenants: &[&str]) -> Result<Vec<String>, Failure> {

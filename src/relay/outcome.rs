@@ -28,16 +28,13 @@ pub fn apply<'f, A>(
     result: &'f Result<A, PublishFailure>,
     random: u64,
 ) -> Option<&'f PublishFailure> {
-    let failure = match result {
-        Ok(_) => {
-            settlement.published.extend(&part.seqs);
-            forget_group(settlement, part);
-            if part.hold_failures > 0 {
-                settlement.release.push(part.tenant_id.clone());
-            }
-            return None;
+    let Err(failure) = result else {
+        settlement.published.extend(&part.seqs);
+        forget_group(settlement, part);
+        if part.hold_failures > 0 {
+            settlement.release.push(part.tenant_id.clone());
         }
-        Err(failure) => failure,
+        return None;
     };
     match failure.class {
         FailureClass::Outage | FailureClass::ThrottledAccount | FailureClass::Configuration => {

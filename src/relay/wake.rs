@@ -249,9 +249,9 @@ mod tests {
     fn sweeps_are_slow_while_listening_and_fast_while_not() {
         let now = Instant::now();
         let mut wake = idle(now);
-        let next = |wake: &mut Wake, now: Instant| match wake.poll(now) {
-            Action::SleepUntil(at) => at - now,
-            other => panic!("{other:?}"),
+        let next = |wake: &mut Wake, now: Instant| {
+            let Action::SleepUntil(at) = wake.poll(now) else { panic!("it does not sleep") };
+            at - now
         };
         let first = next(&mut wake, now);
         let now = now + first;

@@ -222,6 +222,8 @@ async fn an_event_that_ably_refuses_is_found_among_its_group_and_fails_alone() {
     let numbers: Vec<i64> = got.iter().map(Got::n).collect();
     let expected: Vec<i64> = (0..100).filter(|n| *n != 57).collect();
     assert_eq!(numbers, expected, "the others are all there, in order");
+    let requests = ably.stats().await["requests"]["publish"].as_u64().unwrap();
+    assert!(requests < 40, "it was found in {requests} requests, not one by one");
     let error: String = client
         .query_one("select error::text from outbox.event where status = 'failed'", &[])
         .await
@@ -328,4 +330,32 @@ async fn a_grace_period_that_is_over_leaves_events_pending_and_exits_cleanly() {
     assert_eq!(relay.terminate(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(count(&client, "pending").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_else_has_locked_holds_its_tenant_and_nobody_else() {
+    let (outbox, ably) = (Outbox::create("locked").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    for tenant in ["a", "b"] {
+        for n in 0..3 {
+            insert(&client, tenant, &format!("{{\"n\":{n}}}")).await;
+        }
+    }
+    let mut operator = outbox.connect().await;
+    let open = operator.transaction().await.unwrap();
+    let middle =
+        "select from outbox.event where tenant_id = 'a' and payload ->> 'n' = '1' for update";
+    open.execute(middle, &[]).await.unwrap();
+    let relay = RelayProcess::start(&outbox.database.dsn(), &ably);
+    // Everything of b, and of a what stands before the locked row; sweeps come and go.
+    let before_the_lock = |got: &[Got]| {
+        got.iter().filter(|m| m.channel == "tenant:a").map(Got::n).collect::<Vec<_>>() == [0]
+    };
+    assert!(before_the_lock(&ably.wait_for(4).await));
+    insert(&client, "b", r#"{"n":3}"#).await;
+    assert!(before_the_lock(&ably.wait_for(5).await), "a later event must not overtake");
+    open.commit().await.unwrap();
+    insert(&client, "a", r#"{"n":3}"#).await;
+    assert_complete_and_in_order(&ably.wait_for(8).await, 2, 4);
+    assert_eq!(relay.terminate(), Some(0));
 }

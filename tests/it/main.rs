@@ -10,6 +10,7 @@ mod emulator_client;
 mod migrations;
 mod outage;
 mod private_postgres;
+mod readme;
 mod sql;
 mod subscribers;
 mod support;

@@ -77,6 +77,17 @@ async fn a_throttled_channel_slows_its_tenant_and_nobody_else() {
         .expect("a visible hold")
         .get(0);
     assert_eq!(held, "throttled_channel");
+    // The tenant is asked for again after 100 ms at the earliest, then ever more rarely.
+    let (failures, seconds) = loop {
+        let sql = "select failures, date_part('epoch', clock_timestamp() - since) from outbox.hold";
+        let row = client.query_one(sql, &[]).await.unwrap();
+        let (failures, seconds): (i32, f64) = (row.get(0), row.get(1));
+        if failures >= 4 {
+            break (failures, seconds);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(f64::from(failures) < 2.0 + seconds / 0.1, "{failures} refusals in {seconds} s");
     ably.clear_faults().await;
     assert_complete_and_in_order(&ably.wait_for(20).await, 2, 10);
     assert_eq!(relay.complaints(), [serde_json::Value::Null; 0], "being slowed down is routine");

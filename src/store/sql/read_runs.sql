@@ -2,7 +2,8 @@
 -- (one row always), or exactly the events of the group that is recorded as in flight.
 -- A statement of its own after the locks: its snapshot sees what the tenants' last owner has settled.
 -- Takes no row locks: a row is locked only when it is about to be sent (lock_rows.sql), so that the
--- trace of a lock in xmax means "may have been sent alone" (lock_trace). The text of an event that is
+-- trace of a lock in xmax means "may have been sent alone" (lock_trace). An update keeps the lock of its
+-- own transaction in the new version: xmin = xmax means refused and settled, not in flight. The text of an event that is
 -- too large for any message stays behind: its size is enough to fail it.
 select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
        q.seq, q.lock_trace, q.bytes, e.id,
@@ -28,7 +29,7 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
                   pg_catalog.octet_length(e.payload::text)::bigint + pg_catalog.octet_length(e.event_type)
                   + pg_catalog.octet_length(e.aggregate_type) + pg_catalog.octet_length(e.aggregate_id)
                   + coalesce(pg_catalog.octet_length(e.headers::text), 0) as bytes,
-                  e.xmax <> '0'::xid
+                  e.xmax <> '0'::xid and e.xmax <> e.xmin
                   or exists (select from :"schema".server_start s
                               where e.created_at < s.started_at
                                 and s.started_at > pg_catalog.clock_timestamp() - interval '150 seconds') as lock_trace

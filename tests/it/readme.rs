@@ -1,0 +1,38 @@
+//! What the README says is so.
+
+use outbox_relay::config::reference;
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_table_of_settings_is_the_one_that_the_program_has() {
+    let begin = "<!-- settings: generated, checked by tests/it/readme.rs -->\n";
+    let (_, rest) = README.split_once(begin).expect("the begin marker");
+    let (table, _) = rest.split_once("<!-- end of settings -->").expect("the end marker");
+    assert_eq!(
+        table.trim(),
+        reference::markdown().trim(),
+        "copy the right-hand side into README.md"
+    );
+}
+
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let sources = [
+        ("drain", include_str!("drain.rs")),
+        ("crash", include_str!("crash.rs")),
+        ("outage", include_str!("outage.rs")),
+        ("migrations", include_str!("migrations.rs")),
+        ("subscribers", include_str!("subscribers.rs")),
+    ];
+    let mut named = 0;
+    for (module, source) in sources {
+        for piece in README.split(&format!("`{module}::")).skip(1) {
+            let name = piece.split('`').next().unwrap();
+            let stem = name.trim_end_matches('…');
+            assert!(source.contains(&format!("fn {stem}")), "{module}::{name}");
+            named += 1;
+        }
+    }
+    assert!(named >= 15, "the README names its tests: {named}");
+}

@@ -112,8 +112,6 @@ impl Listener {
         let canary_channel = format!("outbox_relay_canary_{}", uuid::Uuid::now_v7().simple());
         let bell_channel = self.direct.schema().as_str();
         let mut listening = self.direct.listen(&[bell_channel, &canary_channel]).await?;
-        // What was committed before LISTEN took effect rang unheard.
-        self.tell(Input::Notice).await?;
         let mut canary = Canary::new(canary_channel);
         loop {
             tokio::select! {

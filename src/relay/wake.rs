@@ -219,6 +219,16 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_comes_up_wakes() {
+        let now = Instant::now();
+        let mut wake = idle(now);
+        wake.handle(Input::ListenerDown, now);
+        assert!(matches!(wake.poll(now), Action::SleepUntil(_)));
+        wake.handle(Input::ListenerUp, now);
+        assert_eq!(wake.poll(now), Action::Claim);
+    }
+
+    #[test]
     fn a_new_event_is_claimed_while_earlier_batches_are_out() {
         let now = Instant::now();
         let mut wake = idle(now);

@@ -157,6 +157,30 @@ async fn a_tenant_with_a_large_backlog_does_not_delay_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_more_tenants_than_a_claim_takes_each_gets_its_turn() {
+    let (outbox, ably) = (Outbox::create("turn").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    client
+        .batch_execute(
+            "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
+             select t, 'a', 'b', 'c.d', jsonb_build_object('n', n)
+               from generate_series(0, 299) n, unnest('{a,b,c}'::text[]) t",
+        )
+        .await
+        .unwrap();
+    insert(&client, "z", r#"{"n":0}"#).await;
+    let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
+        .env("OUTBOX_RELAY_RELAY_BATCH_TENANTS", "1")
+        .env("OUTBOX_RELAY_RELAY_ROWS_PER_TENANT", "10")
+        .env("OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT", "1")
+        .start();
+    let got = ably.wait_for(901).await;
+    assert_eq!(relay.terminate(), Some(0));
+    let place = got.iter().position(|m| m.channel == "tenant:z").unwrap();
+    assert!(place <= 40, "the last tenant in the alphabet came {place}th");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn malformed_rows_fail_with_their_error_and_their_neighbours_go_on() {
     let (outbox, ably) = (Outbox::create("malformed").await, LocalAbly::start().await);
     let client = outbox.connect().await;

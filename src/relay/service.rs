@@ -87,12 +87,19 @@ pub struct Relay {
     direct: Store,
     ably: Client,
     config: RelayConfig,
+    listening: CancellationToken,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config }
+        Self { store, direct, ably, config, listening: CancellationToken::new() }
+    }
+
+    /// Cancelled as soon as notifications arrive for the first time: from then on an event is
+    /// published when it is committed, and not only when the outbox is next looked at.
+    pub fn listening(&self) -> CancellationToken {
+        self.listening.clone()
     }
 
     /// Publishes until `shutdown`, then finishes what is in flight within the grace period.
@@ -127,7 +134,7 @@ impl Relay {
             };
             listener.spawn(part.run());
         }
-        let coordinator = Coordinator::new(drain, self.config, first);
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
         coordinator.run(shutdown, &bell, inbox, listener).await
     }
 }
@@ -150,11 +157,19 @@ struct Coordinator {
     said: Summary,
     /// When the grace period is over.
     grace_ends: Option<Instant>,
+    /// Told of the first time that notifications arrive.
+    listening: CancellationToken,
 }
 
 impl Coordinator {
-    fn new(drain: Arc<Drain>, config: RelayConfig, first: Session) -> Self {
+    fn new(
+        drain: Arc<Drain>,
+        config: RelayConfig,
+        first: Session,
+        listening: CancellationToken,
+    ) -> Self {
         Self {
+            listening,
             drain,
             config,
             wake: Wake::new(config.wake, Instant::now()),
@@ -198,7 +213,12 @@ impl Coordinator {
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
                 () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
-                Some(input) = inbox.recv() => self.wake.handle(input, Instant::now()),
+                Some(input) = inbox.recv() => {
+                    if input == Input::ListenerUp {
+                        self.listening.cancel();
+                    }
+                    self.wake.handle(input, Instant::now());
+                }
                 Some(end) = listener.join_next() => return Err(listener_ended(end)),
                 () = sleep_until(next_summary) => {
                     next_summary += SUMMARY_INTERVAL;

@@ -107,6 +107,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             poll_interval: settings.poll_interval,
         },
         canary_interval: settings.canary_interval,
+        channel_rate: u32::try_from(settings.channel_rate).unwrap_or(u32::MAX),
         grace: settings.shutdown_grace,
         once,
     }

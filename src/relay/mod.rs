@@ -7,8 +7,8 @@
 mod database_state;
 mod drain;
 mod listener;
-mod pace;
 pub mod outcome;
+mod pace;
 pub mod plan;
 mod publisher_state;
 mod requests;

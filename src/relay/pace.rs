@@ -181,7 +181,10 @@ mod tests {
         for _ in 0..10 {
             pace.throttled(now);
         }
-        assert!((gap(&mut pace, now) - 1.0 / ACCOUNT_RATE_MIN).abs() < 0.001, "never slower than that");
+        assert!(
+            (gap(&mut pace, now) - 1.0 / ACCOUNT_RATE_MIN).abs() < 0.001,
+            "never slower than that"
+        );
         for _ in 0..3 {
             now += Duration::from_secs(1);
             pace.accepted(now);

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::database_state::DatabaseState;
-use super::drain::{BatchEnd, BatchReport, ClaimRead, Drain};
+use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
 use super::listener::Listener;
+use super::pace::{AccountPace, ChannelPace};
 use super::plan::PlanLimits;
 use super::publisher_state::PublisherState;
 use super::side_session::SideSession;
@@ -46,6 +47,8 @@ pub struct RelayConfig {
     pub wake: WakeConfig,
     /// Time between two proofs that notifications arrive.
     pub canary_interval: Duration,
+    /// Publishes a second to one channel; 0 is no limit.
+    pub channel_rate: u32,
     /// How long a shutdown waits for batches in flight.
     pub grace: Duration,
     /// End when nothing is left to publish.
@@ -151,6 +154,8 @@ struct Coordinator {
     claiming: Option<oneshot::Receiver<ClaimRead>>,
     /// Tenant after which the next claim starts.
     cursor: String,
+    channels: ChannelPace,
+    account: AccountPace,
     publisher: PublisherState,
     database: DatabaseState,
     summary: Summary,
@@ -177,6 +182,8 @@ impl Coordinator {
             batches: JoinSet::new(),
             claiming: None,
             cursor: String::new(),
+            channels: ChannelPace::new(config.channel_rate),
+            account: AccountPace::new(Instant::now()),
             publisher: PublisherState::default(),
             database: DatabaseState::default(),
             summary: Summary::default(),
@@ -233,8 +240,13 @@ impl Coordinator {
     fn start_batch(&mut self) {
         let (claimed, read) = oneshot::channel();
         let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
-        self.batches.spawn(drain.batch(session, self.cursor.clone(), claimed));
+        let now = Instant::now();
+        let from = ClaimFrom { cursor: self.cursor.clone(), except: self.channels.exhausted(now) };
+        self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
+        if let Some(next) = self.account.started(now) {
+            self.wake.handle(Input::PaceUntil(next), now);
+        }
     }
 
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
@@ -267,12 +279,18 @@ impl Coordinator {
         }
         self.summary.published += u64::try_from(report.published).unwrap_or(u64::MAX);
         self.summary.failed += u64::try_from(report.failed).unwrap_or(u64::MAX);
+        for tenant in &report.sent {
+            if let Some(next) = self.channels.sent(tenant, now) {
+                self.wake.handle(Input::DueAt(next), now);
+            }
+        }
         for wait in report.holds {
             self.wake.handle(Input::DueAt(now + wait), now);
         }
         match report.failure {
             Some(failure) => self.publisher_failed(&failure, now)?,
             None if report.accepted => {
+                self.account.accepted(now);
                 if let Some(down_for) = self.publisher.accepted(now) {
                     self.wake.handle(Input::Recovered, now);
                     info!(down_s = down_for.as_secs(), "Ably accepts events again");
@@ -289,6 +307,9 @@ impl Coordinator {
         now: Instant,
     ) -> Result<(), RelayError> {
         let pause = self.publisher.failed(failure, now, fastrand::u64(..));
+        if failure.class == FailureClass::ThrottledAccount {
+            self.account.throttled(now);
+        }
         if self.config.once && self.gives_up(failure) {
             return Err(RelayError::Publisher(failure.clone()));
         }

@@ -1,7 +1,8 @@
 -- Locks up to $2 tenants that have pending events, going round from the tenant after $1.
 -- Index: event_pending, one probe per tenant however many rows each has. Locks: one transaction-level
 -- advisory lock per tenant, keyed by tenant and outbox ($3 is the table's oid, so that two outboxes in
--- one database do not meet). A tenant that another relay has is passed over.
+-- one database do not meet). A tenant that another relay has is passed over, and so are those in $4,
+-- whose channel is at its rate.
 with recursive after_cursor as (
   (select e.tenant_id from :"schema".event e
     where e.status = 'pending' and e.tenant_id > $1
@@ -25,6 +26,7 @@ with recursive after_cursor as (
   select t.tenant_id
     from (select tenant_id from after_cursor union all select tenant_id from up_to_cursor) t
    where t.tenant_id is not null
+     and t.tenant_id <> all ($4::text[])
      and not exists (select from :"schema".hold h
                       where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
 )

@@ -7,6 +7,7 @@
 mod database_state;
 mod drain;
 mod listener;
+mod news;
 pub mod outcome;
 pub mod plan;
 mod publisher_state;

@@ -292,10 +292,11 @@ impl Coordinator {
     }
 
     fn database_failed(&mut self, error: StoreError, now: Instant) -> Result<bool, RelayError> {
-        if self.config.once {
+        // Statements that got lost are not sent the same way again.
+        if self.config.once && !matches!(error, StoreError::StatementLost(_)) {
             return Err(error.into());
         }
-        let pause = self.database.failed(now);
+        let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
             if error.is_transient() {

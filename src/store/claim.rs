@@ -135,8 +135,7 @@ impl Session {
         limits: ClaimLimits,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
-            let oid = self.event_oid();
-            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &oid];
+            let parameters: [&(dyn ToSql + Sync); 2] = [&cursor, &limits.tenants];
             // Both travel in one round trip; the first error is the one that counts.
             let (begun, locked) =
                 tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);

@@ -10,4 +10,5 @@ mod migrations;
 mod outage;
 mod private_postgres;
 mod sql;
+mod startup;
 mod support;

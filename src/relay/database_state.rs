@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(state.worked(later), None);
         assert!(!state.failed("gone", now).say);
         assert!(state.failed("gone", later).say);
-        assert!(!state.failed(later + Duration::from_secs(1)).say);
+        assert!(!state.failed("gone", later + Duration::from_secs(1)).say);
         assert!(state.failed("refused", later + Duration::from_secs(1)).say);
         assert_eq!(state.worked(later), Some(Duration::from_secs(1)));
     }

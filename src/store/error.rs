@@ -117,19 +117,18 @@ impl StoreError {
 
     /// Whether the server is a standby, or another that only reads.
     pub fn is_standby(&self) -> bool {
-        match self {
-            Self::Connect(error) => error.kind() == ConnectErrorKind::ReadOnly,
-            Self::Standby | Self::ReadOnly => true,
-            _ => false,
+        if let Self::Connect(error) = self {
+            return error.kind() == ConnectErrorKind::ReadOnly;
         }
+        matches!(self, Self::Standby | Self::ReadOnly)
     }
 
     /// The same failure as one of a migration: another role is wanted for that than the relay's.
     pub(super) fn of_migration(self) -> Self {
-        match self {
-            Self::PermissionDenied(said) => Self::MigrationDenied(said),
-            error => error,
+        if let Self::PermissionDenied(said) = self {
+            return Self::MigrationDenied(said);
         }
+        self
     }
 
     /// Whether a new connection, later, may work without anybody doing anything.

@@ -1,6 +1,8 @@
 //! Bad input, as a new user meets it: each thing that is wrong is a one-line cause and a one-line remedy,
 //! at the start and while running, and no secret is in either.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 mod database;
 mod neighbours;
 mod pooler;

@@ -111,6 +111,7 @@ async fn a_pooler_that_nobody_told_of_is_noticed_and_lived_with() {
         assert_eq!(relay.terminate(), Some(0));
     }
     assert!(noticed > 0, "two relays cannot share a pooler's sessions with prepared statements");
+    // After a restart as well, when its names are taken from the start.
     let relay = start();
     relay.wait_until_listening();
     ends_well(relay, &place).await;

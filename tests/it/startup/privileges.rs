@@ -9,7 +9,7 @@ use crate::support::local_ably::LocalAbly;
 use crate::support::outbox::{count, insert};
 use crate::support::relay::RelayProcess;
 
-/// Everything that the relay's role needs; README and errors say the same.
+/// Everything that the relay's role needs.
 const RELAY_GRANTS: &str = "GRANT USAGE ON SCHEMA outbox TO ROLE; \
     GRANT SELECT, UPDATE (status, attempts, error, published_at) ON outbox.event TO ROLE; \
     GRANT SELECT, INSERT, DELETE ON outbox.in_flight TO ROLE; \

@@ -28,7 +28,7 @@ fn an_endpoint_that_is_none_is_a_configuration_error() {
     for (endpoint, cause, remedy) in [
         ("no sense", "ably.endpoint", "host name"),
         ("ftp://127.0.0.1", "ftp", "base URL"),
-        ("https://u:hunter2@h", "ndpoint", "ABLY_API_KEY"),
+        ("https://u:hunter2@h", "ably.endpoint", "host name"),
         ("app.key:hunter2-secret", "API key", "ABLY_API_KEY"),
         ("https://h/path", "more than scheme, host and port", "remove"),
         ("http://example.com", "unencrypted", "https://"),
@@ -53,8 +53,7 @@ async fn a_wrong_key_pauses_loudly_and_goes_on_when_it_is_accepted() {
     assert_eq!(complaints[0]["level"], "ERROR");
     assert_eq!(count(&client, "pending").await, 1);
 
-    let listen = ably.addr();
-    drop(ably);
+    let listen = ably.stop().await;
     let accepting = EmulatorConfig { listen, api_key: KEY.into(), ..EmulatorConfig::default() };
     let ably = LocalAbly::with(accepting).await;
     ably.wait_for(1).await;

@@ -1,5 +1,7 @@
 //! What goes wrong under a running relay: it says so, waits, and goes on by itself.
 
+use outbox_relay::store::claim::ClaimLimits;
+
 use super::server::{Place, server};
 use super::{remedy_of, stays_calm};
 use crate::support::local_ably::LocalAbly;
@@ -49,6 +51,22 @@ async fn a_schema_that_is_dropped_is_missed_until_it_is_back() {
         place.sql("grant all on all tables in schema outbox to ROLE").await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does() {
+    let place = Place::with_outbox().await;
+    let store = store_at(&server().dsn(&place.name), "outbox");
+    let older = store.session().await.expect("session");
+    place.sql("drop schema outbox cascade").await;
+    store.migrate_up().await.expect("migrate");
+    insert(&*place.admin().await, "a", "{}").await;
+    let limits = ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000 };
+    let (_open, claim) = older.claim("", limits).await.expect("claim");
+    assert_eq!(claim.tenants.len(), 1);
+    let younger = store.session().await.expect("session");
+    let (_second, claim) = younger.claim("", limits).await.expect("claim");
+    assert!(claim.tenants.is_empty(), "one tenant was locked twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

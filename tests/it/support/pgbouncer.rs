@@ -1,10 +1,12 @@
 //! PgBouncer, the real one, before a test's server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
+
 use std::fs::File;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::connect::cluster::{as_server, free_port, private_directory, write_private};
@@ -39,8 +41,10 @@ impl PgBouncer {
         let text = format!(
             "[databases]\n* = host={} port={server_port} user=postgres\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\npool_mode = {pool_mode}\ndefault_pool_size = 20\n",
-            socket_dir.display()
+             auth_type = any\npool_mode = {pool_mode}\ndefault_pool_size = 20\n{}",
+            socket_dir.display(),
+            // From 1.21 on it can keep track of prepared statements, and from 1.24 on it does.
+            if minor_version() >= 21 { "max_prepared_statements = 0\n" } else { "" },
         );
         write_private(&settings, &text);
         let mut command = as_server(Path::new("/bin/sh"), &directory);
@@ -72,6 +76,14 @@ impl Drop for PgBouncer {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
+}
+
+/// The second number of its version.
+fn minor_version() -> u32 {
+    let output = Command::new(program()).arg("--version").output().expect("pgbouncer's version");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let number = text.lines().next().and_then(|line| line.split('.').nth(1)?.parse().ok());
+    number.unwrap_or_else(|| panic!("which version is {text}?"))
 }
 
 fn program() -> PathBuf {

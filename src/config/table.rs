@@ -105,7 +105,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "appId.keyId:secret",
         kind: Kind::Secret {
             check: api_key,
-            expected: "an Ably API key (appId.keyId:secret)",
+            expected: "the whole Ably API key, as the Ably dashboard shows it",
             plain_in_file: false,
             set: |s, v| s.ably_api_key = Some(v),
         },

@@ -7,6 +7,7 @@
 mod database_state;
 mod drain;
 mod listener;
+mod news;
 pub mod outcome;
 mod pace;
 pub mod plan;

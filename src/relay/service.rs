@@ -26,6 +26,10 @@ use crate::store::session::{Backlog, Session, Store};
 /// Time between two lines that say how much was published.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Pause after a pooler has lost a prepared statement: short, for the next connection does without, and
+/// not nothing, so that a proxy that loses everything makes no hot loop.
+const STATEMENT_LOST_PAUSE: Duration = Duration::from_millis(50);
+
 /// With `once`: outages in a row after which the run ends with the failure. Each of them has already
 /// been through Ably's fallback hosts.
 const ONCE_OUTAGES_MAX: u32 = 3;
@@ -333,10 +337,16 @@ impl Coordinator {
     }
 
     fn database_failed(&mut self, error: StoreError, now: Instant) -> Result<bool, RelayError> {
+        if let StoreError::StatementLost(_) = error {
+            // The store has told it, and new connections do without prepared statements.
+            debug!(%error, "a connection is given up");
+            self.wake.handle(Input::PauseUntil(now + STATEMENT_LOST_PAUSE), now);
+            return Ok(true);
+        }
         if self.config.once {
             return Err(error.into());
         }
-        let pause = self.database.failed(now);
+        let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
             if error.is_transient() {

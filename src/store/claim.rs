@@ -136,9 +136,8 @@ impl Session {
         limits: ClaimLimits,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
-            let oid = self.event_oid();
             let except = texts(except);
-            let parameters: [&(dyn ToSql + Sync); 4] = [&cursor, &limits.tenants, &oid, &except];
+            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &except];
             // Both travel in one round trip; the first error is the one that counts.
             let (begun, locked) =
                 tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);

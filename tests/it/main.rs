@@ -12,5 +12,6 @@ mod outage;
 mod private_postgres;
 mod readme;
 mod sql;
+mod startup;
 mod subscribers;
 mod support;

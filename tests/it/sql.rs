@@ -34,7 +34,7 @@ async fn the_claim_reads_the_table_by_index_only() {
         .unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, arguments, index) in [
-        ("lock_tenants", "('', 100, 1, '{x}')", "event_pending"),
+        ("lock_tenants", "('', 100, '{x}')", "event_pending"),
         ("read_runs", "('{t1,t2}', 500, 65536)", "event_pending"),
         ("lock_rows", "('{1,2}')", "event_pkey"),
         ("publish_rows", "('{1,2}')", "event_pkey"),

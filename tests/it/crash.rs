@@ -14,7 +14,7 @@ use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
 /// Waits until a query that returns one boolean returns true.
-async fn wait_until(client: &Client, sql: &str) {
+pub(crate) async fn wait_until(client: &Client, sql: &str) {
     let wait = async {
         while !client.query_one(sql, &[]).await.expect(sql).get::<_, bool>(0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -23,7 +23,7 @@ async fn wait_until(client: &Client, sql: &str) {
     tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never true: {sql}"));
 }
 
-async fn insert_numbers(client: &Client, tenant: &str, numbers: std::ops::Range<i64>) {
+pub(crate) async fn insert_numbers(client: &Client, tenant: &str, numbers: std::ops::Range<i64>) {
     for n in numbers {
         insert(client, tenant, &format!("{{\"n\":{n}}}")).await;
     }

@@ -7,6 +7,7 @@ mod crash;
 mod dev;
 mod drain;
 mod emulator_client;
+mod in_flight;
 mod migrations;
 mod outage;
 mod private_postgres;

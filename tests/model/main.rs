@@ -19,8 +19,7 @@ use step::{Mutation, Scenario, Violation};
 /// More states than this are too many for a test of seconds.
 const STATES_MAX: usize = 2_000_000;
 
-const NO_FAULTS: Faults =
-    Faults { batches_lost: 0, postgres_crashes: 0, timeouts: 0, repeats: 0 };
+const NO_FAULTS: Faults = Faults { batches_lost: 0, postgres_crashes: 0, timeouts: 0, repeats: 0 };
 
 fn world(tenants: &'static [usize], poison: u8, faults: Faults) -> Scenario {
     Scenario {
@@ -46,7 +45,10 @@ fn worlds() -> Vec<(&'static str, Scenario)> {
         ("PostgreSQL crashes", world(&[0, 0, 0], 0, server)),
         ("PostgreSQL crashes twice", world(&[0, 0, 0], 0, servers)),
         ("PostgreSQL crashes, an event is poison", world(&[0, 0, 0], 0b010, server)),
-        ("two tenants", world(&[0, 1, 0, 1], 0, Faults { batches_lost: 1, timeouts: 1, ..NO_FAULTS })),
+        (
+            "two tenants",
+            world(&[0, 1, 0, 1], 0, Faults { batches_lost: 1, timeouts: 1, ..NO_FAULTS }),
+        ),
     ]
 }
 

@@ -152,9 +152,7 @@ fn real_part(part: &Part, attempts: [u8; EVENTS_MAX]) -> RealPart {
     let channel = ChannelName::for_tenant(&tenant_id).unwrap();
     let company = match part.request.ids {
         Ids::Alone => Company::Alone,
-        Ids::Group(base) => {
-            Company::Group { base_id: base.to_string(), recorded: part.recorded }
-        }
+        Ids::Group(base) => Company::Group { base_id: base.to_string(), recorded: part.recorded },
     };
     let events: Vec<usize> = members(part.request.events).collect();
     RealPart {

@@ -38,8 +38,10 @@ pub(crate) fn explore(scenario: &Scenario, states_max: usize) -> Exploration {
     let mut counterexample = None;
     'all: while let Some(state) = queue.pop_front() {
         let from = state.fingerprint();
-        if let Err(violation) = explorer.ends_well(&state) {
-            counterexample = Some(explorer.trace(from, violation));
+        if let Err((violation, rest)) = explorer.ends_well(&state) {
+            let mut found = explorer.trace(from, violation);
+            found.trace.extend(rest);
+            counterexample = Some(found);
             break;
         }
         for action in scenario.enabled(&state) {
@@ -78,8 +80,9 @@ struct Explorer<'s> {
 impl Explorer<'_> {
     /// Whether a run without further faults settles everything. Its steps are ordinary ones, so the states on
     /// the way are checked once, not once for each state that leads there.
-    fn ends_well(&mut self, state: &State) -> Result<(), Violation> {
-        let mut way = Vec::new();
+    /// Else says what goes wrong, after which steps.
+    fn ends_well(&mut self, state: &State) -> Result<(), (Violation, Vec<Action>)> {
+        let (mut way, mut steps) = (Vec::new(), Vec::new());
         let mut state = state.clone();
         for _ in 0..PATIENCE {
             let here = state.fingerprint();
@@ -89,13 +92,21 @@ impl Explorer<'_> {
             }
             way.push(here);
             let Some(action) = self.scenario.fair(&state) else {
-                self.scenario.settled(&state)?;
-                self.good.extend(way);
-                return Ok(());
+                return match self.scenario.settled(&state) {
+                    Ok(()) => {
+                        self.good.extend(way);
+                        Ok(())
+                    }
+                    Err(violation) => Err((violation, steps)),
+                };
             };
-            state = self.scenario.step(&state, action)?.canonical();
+            steps.push(action);
+            state = match self.scenario.step(&state, action) {
+                Ok(next) => next.canonical(),
+                Err(violation) => return Err((violation, steps)),
+            };
         }
-        Err(Violation::NeverSettled)
+        Err((Violation::NeverSettled, steps))
     }
 
     /// Relays are sorted in every state, so a number names a relay within one step only.

@@ -28,6 +28,7 @@ fn world(tenants: &'static [usize], poison: u8, faults: Faults) -> Scenario {
         tenants,
         poison,
         faults,
+        records_may_stay: false,
         // An eighth of it, after a refusal, is two: company shrinks in steps, as in earnest.
         planner: Planner::new(16),
     }
@@ -97,7 +98,30 @@ fn the_model_finds_a_relay_that_ignores_a_crash_of_postgresql() {
 
 #[test]
 fn the_model_finds_a_record_that_is_written_without_the_lock() {
-    broken(Mutation::RecordWithoutLock);
+    assert_eq!(broken(Mutation::RecordWithoutLock).violation, Violation::RecordLeft);
+}
+
+/// Worse than a record too many: others have regrouped the events since, and it sends one of them again.
+#[test]
+fn the_model_finds_that_a_stale_record_doubles_events() {
+    let faults = Faults { batches_lost: 2, ..NO_FAULTS };
+    let world = Scenario {
+        mutation: Mutation::RecordWithoutLock,
+        records_may_stay: true,
+        // After one refusal each goes alone.
+        planner: Planner::new(8),
+        ..world(&[0, 0, 0], 0b100, faults)
+    };
+    let found = explore(&world, STATES_MAX).counterexample.expect("a counterexample");
+    println!("{found}");
+    assert!(matches!(found.violation, Violation::Doubled(_)), "{found}");
+}
+
+/// The one thing that the protocol takes on trust: what Ably refuses on merits, it has not accepted and will
+/// not accept. A repeat that is refused for another reason must not be classed as content.
+#[test]
+fn the_model_finds_that_refusals_must_be_final() {
+    assert!(matches!(broken(Mutation::FickleRefusals).violation, Violation::Doubled(_)));
 }
 
 #[test]

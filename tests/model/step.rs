@@ -26,7 +26,7 @@ pub(crate) enum Mutation {
     NoTenantLock,
     /// An outage forgets the group's record, as a refusal does.
     ForgetOnOutage,
-    /// No fault of the relay: Ably may refuse what it has accepted, or accept what it has refused.
+    /// The protocol as it is, with an Ably that may refuse on merits what it has accepted, or will accept.
     FickleRefusals,
 }
 
@@ -66,6 +66,7 @@ pub(crate) enum Action {
     /// Locks the rows and sends. One step: whoever dies in between has sent requests that never arrive.
     LockRowsAndSend(usize),
     RequestArrives(usize, usize),
+    RequestRefused(usize, usize),
     TimeOut(usize, usize),
     Repeat(usize, usize),
     LateRequestArrives(usize),
@@ -86,6 +87,8 @@ pub(crate) struct Scenario {
     /// Events that Ably refuses, alone and in company.
     pub(crate) poison: Events,
     pub(crate) faults: Faults,
+    /// Whether a run may end with a record that nobody needs: the next claim of the tenant removes it.
+    pub(crate) records_may_stay: bool,
     pub(crate) planner: Planner,
 }
 
@@ -157,6 +160,9 @@ impl Scenario {
                 }
                 for part in open {
                     all.push(Action::RequestArrives(relay, part));
+                    if self.is(Mutation::FickleRefusals) {
+                        all.push(Action::RequestRefused(relay, part));
+                    }
                     if state.faults.timeouts > 0 {
                         all.push(Action::TimeOut(relay, part));
                     }
@@ -207,6 +213,9 @@ impl Scenario {
                 let request = state.relays[relay].parts()[part].request;
                 let reply = self.ably(&mut next, request)?;
                 reply_to(&mut next, relay, part, reply);
+            }
+            Action::RequestRefused(relay, part) => {
+                reply_to(&mut next, relay, part, Reply::Refused);
             }
             Action::TimeOut(relay, part) => {
                 next.faults.timeouts -= 1;

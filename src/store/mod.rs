@@ -12,6 +12,8 @@ pub mod connect_error;
 pub mod driver;
 pub mod dsn;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod listen;
 pub mod migrate;
 pub mod schema_name;

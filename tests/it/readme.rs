@@ -6,6 +6,7 @@ const README: &str = include_str!("../../README.md");
 
 #[test]
 fn the_table_of_settings_is_the_one_that_the_program_has() {
+    // `README_WRITE=1 cargo test --test it readme` writes the table instead of comparing it.
     let begin = "<!-- settings: generated, checked by tests/it/readme.rs -->\n";
     let (_, rest) = README.split_once(begin).expect("the begin marker");
     let (table, _) = rest.split_once("<!-- end of settings -->").expect("the end marker");

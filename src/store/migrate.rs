@@ -159,6 +159,16 @@ pub async fn status(
     Ok(all)
 }
 
+/// Refuses an outbox that lacks a step.
+pub(super) async fn refuse_older(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<(), StoreError> {
+    let steps = status(client, schema).await?;
+    let missing = steps.into_iter().find(|step| step.state == StepState::Missing);
+    missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
+}
+
 /// What is wrong with the outbox of this database, one line each; empty when all is as embedded.
 ///
 /// # Errors

@@ -1,18 +1,22 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`migrate`] (the schema), [`schema_name`], [`error`];
-//! beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
+//! SQL, one file each), [`listen`] (notifications), [`operator`], [`stored_event`] and [`decide`] (what
+//! operators see and do), [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod claim;
 pub mod connect;
 pub mod connect_error;
+pub mod decide;
 pub mod driver;
 pub mod dsn;
 pub mod error;
 pub mod listen;
 pub mod migrate;
+pub mod operator;
+pub mod operator_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
+pub mod stored_event;
 mod tls;

@@ -65,7 +65,7 @@ impl Store {
     async fn open_session(&self) -> Result<Session, StoreError> {
         let (mut client, tasks) = self.raw_client().await?;
         let event_oid = inspect(&client, &self.schema).await?;
-        refuse_other_schema(&mut client, &self.schema).await?;
+        migrate::refuse_older(&mut client, &self.schema).await?;
         let prepared = prepare(&client, &self.schema, self.dsn.transaction_pooler()).await?;
         let session = Session { client, event_oid, prepared, _tasks: tasks };
         session.run(Statement::MarkServerStart, &[]).await?;
@@ -262,12 +262,6 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<i64, StoreError
         });
     }
     Ok(event_oid)
-}
-
-async fn refuse_other_schema(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
-    let steps = migrate::status(client, schema).await?;
-    let missing = steps.into_iter().find(|step| step.state == migrate::StepState::Missing);
-    missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
 }
 
 async fn prepare(

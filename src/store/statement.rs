@@ -38,13 +38,15 @@ pub struct StatementText {
 
 macro_rules! statement {
     ($name:literal, [$($parameter:ident),*]) => {
-        StatementText {
+        $crate::store::statement::StatementText {
             name: $name,
             template: include_str!(concat!("sql/", $name, ".sql")),
-            parameters: &[$(Type::$parameter),*],
+            parameters: &[$(tokio_postgres::types::Type::$parameter),*],
         }
     };
 }
+
+pub(super) use statement;
 
 /// All statements, in the order of [`Statement`].
 pub static ALL: [StatementText; 15] = [

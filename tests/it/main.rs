@@ -4,6 +4,7 @@ mod ably_client;
 mod cli;
 mod connect;
 mod crash;
+mod dead_letters;
 mod drain;
 mod emulator_client;
 mod migrations;

@@ -22,6 +22,7 @@ fn every_test_that_the_readme_names_exists() {
         ("drain", include_str!("drain.rs")),
         ("crash", include_str!("crash.rs")),
         ("outage", include_str!("outage.rs")),
+        ("dead_letters", include_str!("dead_letters.rs")),
         ("migrations", include_str!("migrations.rs")),
         ("subscribers", include_str!("subscribers.rs")),
     ];

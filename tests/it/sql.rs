@@ -1,5 +1,6 @@
 //! Every SQL file against a real server.
 
+use outbox_relay::store::operator_statement;
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 
@@ -10,7 +11,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let outbox = Outbox::create("prepare").await;
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
-    for statement in &ALL {
+    for statement in ALL.iter().chain(&operator_statement::ALL) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await
@@ -27,6 +28,7 @@ async fn the_claim_reads_the_table_by_index_only() {
         .batch_execute(
             "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
              select 't' || n % 100, 'a', 'b', 'c.d', '{}' from generate_series(1, 20000) n;
+             update outbox.event set status = 'failed', error = '{}' where seq % 10 = 0;
              set enable_seqscan = off; set plan_cache_mode = force_generic_plan",
         )
         .await
@@ -39,8 +41,16 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("publish_rows", "('{1,2}')", "event_pkey"),
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
+        ("block_tenants", "('{1,2}')", "event_pkey"),
+        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("find_events", "('{a}', '{1}')", "event_id_key"),
+        ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
+        ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),
+        ("release_blocked", "('t')", "event_undecided"),
+        ("read_holds", "('', null, 100, 100)", "event_pending"),
     ] {
-        let statement = ALL.iter().find(|s| s.name == name).unwrap();
+        let mut all = ALL.iter().chain(&operator_statement::ALL);
+        let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types
             .iter()

@@ -2,12 +2,15 @@
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] (all of it running).
+//! is heard), [`service`] and [`coordinator`] (all of it running).
 
+mod coordinator;
 mod database_state;
 mod drain;
 mod listener;
+mod news;
 pub mod outcome;
+mod pace;
 pub mod plan;
 mod publisher_state;
 mod requests;

@@ -114,10 +114,10 @@ impl Operator {
         seqs: &[Seq],
         account: &Account,
     ) -> Result<Decided, StoreError> {
-        let (name, oid, schema) = (tenant.as_str(), self.event_oid, self.schema.clone());
+        let (name, schema) = (tenant.as_str(), self.schema.clone());
         let seqs: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
         let work = answered(self.begin()).await?;
-        answered(work.query(&sql::LOCK_TENANT, &[&name, &oid])).await?;
+        answered(work.query(&sql::LOCK_TENANT, &[&name])).await?;
         answered(async {
             let changed = match decision {
                 Decision::Requeue { discarded } => {

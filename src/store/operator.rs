@@ -27,7 +27,6 @@ pub const COUNT_MAX: i64 = 100_000;
 pub struct Operator {
     client: Client,
     pub(super) schema: SchemaName,
-    pub(super) event_oid: i64,
     role: String,
     now_ms: i64,
     // Dropping it closes the socket, and PostgreSQL rolls back what was open.
@@ -51,12 +50,13 @@ impl Store {
             let schema = self.schema().clone();
             let rows = client.query_typed(&schema.fill(sql::INSPECT.template), &[]).await?;
             let row = rows.first().ok_or_else(|| StoreError::Unexpected("no inspection".into()))?;
-            let Some(event_oid) = row.try_get("event_oid")? else {
-                return Err(StoreError::SchemaMissing { schema: schema.to_string() });
-            };
+            if !row.try_get::<_, bool>("there")? {
+                let (schema, database) = (schema.to_string(), row.try_get("database")?);
+                return Err(StoreError::SchemaMissing { schema, database });
+            }
             let (role, now_ms) = (row.try_get("role")?, row.try_get("now_ms")?);
             migrate::refuse_older(&mut client, &schema).await?;
-            Ok(Operator { client, schema, event_oid, role, now_ms, _tasks: tasks })
+            Ok(Operator { client, schema, role, now_ms, _tasks: tasks })
         })
         .await
     }

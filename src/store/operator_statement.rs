@@ -16,7 +16,7 @@ pub(super) const NEWEST_PUBLISHED: StatementText =
     statement!("newest_published", [TEXT, TEXT, TEXT, INT8, INT8, INT8]);
 pub(super) const READ_EVENTS: StatementText = statement!("read_events", [INT8_ARRAY, BOOL]);
 pub(super) const FIND_EVENTS: StatementText = statement!("find_events", [TEXT_ARRAY, INT8_ARRAY]);
-pub(super) const LOCK_TENANT: StatementText = statement!("lock_tenant", [TEXT, INT8]);
+pub(super) const LOCK_TENANT: StatementText = statement!("lock_tenant", [TEXT]);
 pub(super) const REQUEUE_ROWS: StatementText = statement!("requeue_rows", [TEXT, INT8_ARRAY, BOOL]);
 pub(super) const DISCARD_ROWS: StatementText =
     statement!("discard_rows", [TEXT, INT8_ARRAY, TEXT, TEXT]);

@@ -1,10 +1,17 @@
 //! Tests on real parts: PostgreSQL, sockets, the binary, the official Ably client.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod ably_client;
 mod cli;
 mod connect;
 mod crash;
 mod dead_letters;
+mod dev;
 mod drain;
 mod emulator_client;
 mod migrations;
@@ -12,5 +19,6 @@ mod outage;
 mod private_postgres;
 mod readme;
 mod sql;
+mod startup;
 mod subscribers;
 mod support;

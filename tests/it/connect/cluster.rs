@@ -53,9 +53,9 @@ hostssl   all plainonly 127.0.0.1/32 reject
 host      all all       127.0.0.1/32 scram-sha-256
 ";
 
-pub(super) struct Cluster {
-    pub(super) port: u16,
-    pub(super) directory: PathBuf,
+pub(crate) struct Cluster {
+    pub(crate) port: u16,
+    pub(crate) directory: PathBuf,
     guard: Child,
 }
 
@@ -99,6 +99,21 @@ impl Cluster {
         }
         let (guard, port) = Self::boot(&directory, certificate.is_some())?;
         Some(Self { port, directory, guard })
+    }
+
+    /// A standby that follows the server whose socket is in `primary`.
+    pub(crate) fn standby_of(primary: &Path, port: u16) -> Self {
+        let standby = (0..3).find_map(|_| {
+            let directory = private_directory("follower");
+            let mut copy = as_server(&binaries().join("pg_basebackup"), &directory);
+            copy.arg("-h").arg(primary).args(["-p", &port.to_string(), "-U", "postgres"]);
+            copy.arg("-D").arg(directory.join("data")).args(["-R", "-c", "fast", "-N"]);
+            let made = copy.output().expect("pg_basebackup starts");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let (guard, port) = Self::boot(&directory, false)?;
+            Some(Self { port, directory, guard })
+        });
+        standby.expect("the standby starts")
     }
 
     fn boot(directory: &Path, tls: bool) -> Option<(Child, u16)> {
@@ -169,7 +184,7 @@ impl Cluster {
     }
 }
 
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let mut installed: Vec<_> = fs::read_dir("/usr/lib/postgresql")
@@ -196,7 +211,7 @@ fn server_user() -> Option<(Uid, Gid)> {
         .map(|user| (user.uid, user.gid))
 }
 
-fn as_server(program: &Path, directory: &Path) -> Command {
+pub(crate) fn as_server(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory);
     let ours = |name: &OsStr| {
@@ -212,7 +227,7 @@ fn as_server(program: &Path, directory: &Path) -> Command {
     command
 }
 
-fn private_directory(name: &str) -> PathBuf {
+pub(crate) fn private_directory(name: &str) -> PathBuf {
     // Below tmpfs for speed, and short: a socket's path has 107 bytes at most.
     let base = ["/dev/shm", "/tmp"].iter().find(|path| Path::new(path).is_dir()).expect("/tmp");
     let path = Path::new(base).join(format!("relay-{name}-{:08x}", fastrand::u32(..)));
@@ -222,7 +237,7 @@ fn private_directory(name: &str) -> PathBuf {
 }
 
 /// A file that only the server's user may read.
-pub(super) fn write_private(path: &Path, text: &str) {
+pub(crate) fn write_private(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(path).expect("a new file");
@@ -236,7 +251,7 @@ fn give(path: &Path) {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

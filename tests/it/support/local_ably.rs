@@ -43,7 +43,9 @@ impl LocalAbly {
         Self::with(EmulatorConfig { channel_rate_per_second: 0, ..EmulatorConfig::default() }).await
     }
 
+    /// Keeps what was accepted for as long as any test takes.
     pub(crate) async fn with(config: EmulatorConfig) -> Self {
+        let config = EmulatorConfig { retention: 10 * LIMIT, ..config };
         let emulator = Emulator::start(config).await.expect("emulator");
         Self { emulator, http: http() }
     }
@@ -54,6 +56,13 @@ impl LocalAbly {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.emulator.addr()
+    }
+
+    /// Ends it, and says which address is free again.
+    pub(crate) async fn stop(self) -> SocketAddr {
+        let addr = self.addr();
+        self.emulator.shutdown().await;
+        addr
     }
 
     /// Installs faults, given as the admin endpoint takes them.

@@ -2,5 +2,6 @@
 
 pub(crate) mod local_ably;
 pub(crate) mod outbox;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod relay;

@@ -248,7 +248,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.on_failed",
-        env: &["OUTBOX_RELAY_RELAY_ON_FAILED"],
+        env: &["OUTBOX_RELAY_ON_FAILED"],
         flag: None,
         default: Some("skip"),
         example: "skip",

@@ -76,9 +76,7 @@ fn numbers(got: &[Got], tenant: &str) -> Vec<i64> {
 
 /// A relay under which every tenant waits for its failed events.
 fn strict_relay(outbox: &Outbox, ably: &LocalAbly) -> RelayProcess {
-    RelayCommand::new(&outbox.database.dsn(), ably)
-        .env("OUTBOX_RELAY_RELAY_ON_FAILED", "block")
-        .start()
+    RelayCommand::new(&outbox.database.dsn(), ably).env("OUTBOX_RELAY_ON_FAILED", "block").start()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,7 +85,7 @@ async fn list(options: &ListOptions, context: &Context) -> Result<(), Failure> {
 }
 
 fn row(hold: &HeldTenant) -> Vec<String> {
-    let time = |time: &str| time.get(..19).unwrap_or(time).to_owned();
+    let time = |time: &str| time.get(..19).map_or_else(|| time.to_owned(), |at| format!("{at}Z"));
     vec![
         hold.tenant_id.clone(),
         hold.reason.clone(),

@@ -28,13 +28,6 @@ struct Target {
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 
-    #[command(flatten)]
-    filter: FilterOptions,
-
-    /// Every failed event
-    #[arg(long, help_heading = "Filter")]
-    all: bool,
-
     /// Count the events, show some, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,6 +39,14 @@ struct Target {
     /// Who does it, for the audit [default: database role and system user]
     #[arg(long, value_name = "WHO", value_parser = operate::parse_text)]
     by: Option<String>,
+
+    /// Every failed event
+    #[arg(long, help_heading = "Filter")]
+    all: bool,
+
+    // Last: its heading is that of what follows.
+    #[command(flatten)]
+    filter: FilterOptions,
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,9 +59,6 @@ Examples:
   outbox-relay events requeue --code 40009 --since 2h --dry-run
   outbox-relay events requeue --tenant tenant-abc --rate 10 --yes")]
 pub(super) struct RequeueOptions {
-    #[command(flatten)]
-    target: Target,
-
     /// Events a second at most
     #[arg(long, value_name = "N", default_value_t = 500)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -69,6 +67,9 @@ pub(super) struct RequeueOptions {
     /// Why, for the audit
     #[arg(long, value_name = "TEXT", value_parser = operate::parse_text)]
     reason: Option<String>,
+
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,12 +77,12 @@ pub(super) struct RequeueOptions {
 A discarded event stays in the outbox as failed, with the decision in its error; lists leave it out
 unless --discarded is given, and `events requeue --discarded` takes the decision back.")]
 pub(super) struct DiscardOptions {
-    #[command(flatten)]
-    target: Target,
-
     /// Why; stored with the event
     #[arg(long, value_name = "TEXT", value_parser = operate::parse_text)]
     reason: String,
+
+    #[command(flatten)]
+    target: Target,
 }
 
 pub(super) async fn requeue(options: &RequeueOptions, context: &Context) -> Result<(), Failure> {

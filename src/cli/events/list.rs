@@ -19,9 +19,6 @@ pub(super) struct Options {
     #[arg(long, value_enum, default_value_t = Status::Failed)]
     status: Status,
 
-    #[command(flatten)]
-    filter: FilterOptions,
-
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     #[arg(value_parser = clap::value_parser!(i64).range(1..=1_000))]
@@ -34,6 +31,9 @@ pub(super) struct Options {
     /// Show payloads and headers, which may be personal data; only with --json
     #[arg(long, requires = "json")]
     payload: bool,
+
+    #[command(flatten)]
+    filter: FilterOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,7 +76,7 @@ fn row(event: &StoredEvent) -> Vec<String> {
         event.id.clone(),
         event.tenant_id.clone(),
         event.event_type.clone(),
-        event.created_at.get(..19).unwrap_or(&event.created_at).to_owned(),
+        event.created_at.get(..19).map_or_else(|| event.created_at.clone(), |at| format!("{at}Z")),
         status.to_owned(),
         code(event),
         event.error_text("message").unwrap_or_default().to_owned(),

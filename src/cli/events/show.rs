@@ -59,16 +59,22 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
 
 /// What to do about an event's error.
 fn remedy(event: &StoredEvent) -> Option<&'static str> {
+    let code = event.error_text("code")?;
     let ably = event.ably_code().and_then(|code| u32::try_from(code).ok());
-    match (event.error_text("code")?, event.status.as_str()) {
-        (_, "published") => None,
-        ("PAYLOAD_TOO_LARGE", _) => Some(
-            "make the payload smaller in the row, or raise relay.max_message_bytes if your Ably package takes more; then requeue it",
-        ),
-        ("VALIDATION_ERROR", _) => {
+    if event.status == "published" {
+        return None;
+    }
+    if code == "PAYLOAD_TOO_LARGE" || ably == Some(40_009) {
+        return Some(
+            "make the payload smaller in the row, or get an Ably package that takes more and raise relay.max_message_bytes; then requeue it, or discard it",
+        );
+    }
+    let class = ably.map(|code| FailureClass::of_answer(400, Some(code)));
+    match class {
+        None | Some(FailureClass::Content | FailureClass::Unknown) => {
             Some("mend the row and its producer, then requeue it; or discard it")
         }
-        (_, _) => ably.map(|code| FailureClass::of_answer(400, Some(code)).remedy()),
+        Some(class) => Some(class.remedy()),
     }
 }
 

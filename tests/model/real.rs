@@ -8,6 +8,7 @@ use outbox_relay::domain::channel::ChannelName;
 use outbox_relay::domain::event::{Event, Seq, TenantId};
 use outbox_relay::domain::failure::{FailureClass, PublishFailure};
 use outbox_relay::domain::message::Spec;
+use outbox_relay::domain::policy::OnFailed;
 use outbox_relay::relay::outcome;
 use outbox_relay::relay::plan::{Company, Part as RealPart, PlanLimits, plan};
 use outbox_relay::store::claim::{Claimed, RecordedGroup, Run, Settlement};
@@ -78,10 +79,14 @@ impl Planner {
                 events: record.events.count_ones() as usize,
             }),
             hold_failures: 0,
+            on_failed: None,
             events: members(events).map(claimed).collect(),
         };
-        let limits =
-            PlanLimits { message_bytes_max: 65_536, group_events_max: self.group_events_max };
+        let limits = PlanLimits {
+            message_bytes_max: 65_536,
+            group_events_max: self.group_events_max,
+            on_failed: OnFailed::Skip,
+        };
         let plan = plan(vec![run], limits, || "new".into());
         assert!(plan.refused.is_empty() && plan.forget.is_empty(), "every event can be sent");
         let part = plan.parts.first()?;
@@ -144,6 +149,7 @@ fn event(index: usize, attempts: u8) -> Event {
         payload_occurred_at: None,
         created_at: "2026-01-01T00:00:00.000Z".into(),
         attempts: i32::from(attempts),
+        generation: 0,
     }
 }
 
@@ -160,6 +166,7 @@ fn real_part(part: &Part, attempts: [u8; EVENTS_MAX]) -> RealPart {
         company,
         hold_failures: 0,
         attempts: events.iter().map(|event| i32::from(attempts[*event])).max().unwrap(),
+        on_failed: OnFailed::Skip,
         spec: Spec { channel, messages: Vec::new() },
         tenant_id,
     }

@@ -6,6 +6,7 @@
 
 mod database_state;
 mod drain;
+mod fault_point;
 mod listener;
 pub mod outcome;
 pub mod plan;

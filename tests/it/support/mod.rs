@@ -4,3 +4,4 @@ pub(crate) mod local_ably;
 pub(crate) mod outbox;
 pub(crate) mod postgres;
 pub(crate) mod relay;
+pub(crate) mod server_process;

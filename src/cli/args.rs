@@ -21,7 +21,7 @@ Examples:
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
-  OUTBOX_RELAY_CONFIG and OUTBOX_RELAY_<SECTION>_<KEY> for every key of outbox-relay.toml.
+  OUTBOX_RELAY_CONFIG and OUTBOX_RELAY_<SECTION>_<KEY> (without the section for [relay]).
   A flag beats the environment, which beats the file, which beats the default.
 
 Output:

@@ -32,7 +32,7 @@ const APPLICATION_NAME: &str = concat!("outbox-relay ", env!("CARGO_PKG_VERSION"
 /// When the string cannot be read; it is not repeated, for it may hold a password.
 pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Failure> {
     let parsed = Dsn::parse(url.expose_secret()).map_err(|error| {
-        Failure::of_line(Exit::Config, error, "see DATABASE_URL and DIRECT_URL")
+        Failure::of_line(Exit::Config, error, "correct it in DATABASE_URL, or in DIRECT_URL")
     })?;
     for warning in parsed.warnings {
         tracing::warn!("{warning}");
@@ -107,6 +107,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             poll_interval: settings.poll_interval,
         },
         canary_interval: settings.canary_interval,
+        channel_rate: u32::try_from(settings.channel_rate).unwrap_or(u32::MAX),
         grace: settings.shutdown_grace,
         once,
     }
@@ -134,13 +135,16 @@ impl From<StoreError> for Failure {
                 | ConnectErrorKind::ReadOnly
                 | ConnectErrorKind::Other => Exit::Unavailable,
             },
-            StoreError::Privileges { .. } => Exit::Permission,
+            StoreError::Privileges { .. }
+            | StoreError::PermissionDenied(_)
+            | StoreError::MigrationDenied(_) => Exit::Permission,
             StoreError::SchemaMissing { .. }
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaEdited { .. } => Exit::Config,
             StoreError::Standby
             | StoreError::ReadOnly
+            | StoreError::StatementLost(_)
             | StoreError::Database(_)
             | StoreError::Lost(_) => Exit::Unavailable,
             StoreError::Unexpected(_) => Exit::Internal,

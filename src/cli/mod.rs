@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::args::{Args, Command};
 use self::failure::{Exit, Failure};
-use crate::config::{self, Configuration, Environment, Sources};
+use crate::config::{self, Configuration, Environment, Origin, Sources};
 
 /// How long blocking work may linger after the command itself has ended.
 const RUNTIME_SHUTDOWN_MAX: Duration = Duration::from_secs(1);
@@ -78,7 +78,13 @@ fn execute(args: Args) -> Result<(), Failure> {
         environment,
         dir: PathBuf::new(),
     };
-    let configuration = config::load(&sources, args.command.needs())?;
+    let mut configuration = config::load(&sources, args.command.needs())?;
+    // The lines of `dev` are its events; what its relay says between them is for those who ask.
+    if matches!(args.command, Command::Dev(_))
+        && *configuration.origin("log.level") == Origin::Default
+    {
+        configuration.settings.log_level = dev::LOG_LEVEL.to_owned();
+    }
     logging::start(&configuration.settings, colours)?;
     for warning in &configuration.warnings {
         tracing::warn!("{warning}");

@@ -32,6 +32,8 @@ pub struct Settings {
     pub batch_tenants: usize,
     /// `relay.rows_per_tenant`, in rows.
     pub rows_per_tenant: usize,
+    /// `relay.channel_rate`, publishes a second; 0 is no limit.
+    pub channel_rate: usize,
     /// `relay.sweep_interval`.
     pub sweep_interval: Duration,
     /// `relay.poll_interval`.
@@ -64,6 +66,7 @@ impl Settings {
             max_in_flight: 0,
             batch_tenants: 0,
             rows_per_tenant: 0,
+            channel_rate: 0,
             sweep_interval: Duration::ZERO,
             poll_interval: Duration::ZERO,
             canary_interval: Duration::ZERO,

@@ -105,7 +105,7 @@ pub static SETTINGS: &[Setting] = &[
         example: "appId.keyId:secret",
         kind: Kind::Secret {
             check: api_key,
-            expected: "an Ably API key (appId.keyId:secret)",
+            expected: "the whole Ably API key, as the Ably dashboard shows it",
             plain_in_file: false,
             set: |s, v| s.ably_api_key = Some(v),
         },
@@ -174,7 +174,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.max_in_flight",
-        env: &["OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT"],
+        env: &["OUTBOX_RELAY_MAX_IN_FLIGHT"],
         flag: None,
         default: Some("4"),
         example: "4",
@@ -183,7 +183,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.batch_tenants",
-        env: &["OUTBOX_RELAY_RELAY_BATCH_TENANTS"],
+        env: &["OUTBOX_RELAY_BATCH_TENANTS"],
         flag: None,
         default: Some("100"),
         example: "100",
@@ -193,7 +193,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.rows_per_tenant",
-        env: &["OUTBOX_RELAY_RELAY_ROWS_PER_TENANT"],
+        env: &["OUTBOX_RELAY_ROWS_PER_TENANT"],
         flag: None,
         default: Some("500"),
         example: "500",
@@ -201,8 +201,17 @@ pub static SETTINGS: &[Setting] = &[
         doc: "Events of one tenant in one batch. Too high: a busy tenant delays the others and memory grows. Too low: a tenant's backlog empties slowly.",
     },
     Setting {
+        key: "relay.channel_rate",
+        env: &["OUTBOX_RELAY_CHANNEL_RATE"],
+        flag: None,
+        default: Some("45"),
+        example: "45",
+        kind: Kind::Count { min: 0, max: 10_000, set: |s, v| s.channel_rate = v },
+        doc: "Publishes a second to one channel; a group of waiting events is one publish; 0 is no limit. Ably allows 50 on every plan. Too high: Ably refuses (42913) and the tenant is held. Too low: a busy tenant's events wait for one another.",
+    },
+    Setting {
         key: "relay.sweep_interval",
-        env: &["OUTBOX_RELAY_RELAY_SWEEP_INTERVAL"],
+        env: &["OUTBOX_RELAY_SWEEP_INTERVAL"],
         flag: None,
         default: Some("2s"),
         example: "2s",
@@ -211,7 +220,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.poll_interval",
-        env: &["OUTBOX_RELAY_RELAY_POLL_INTERVAL"],
+        env: &["OUTBOX_RELAY_POLL_INTERVAL"],
         flag: None,
         default: Some("200ms"),
         example: "200ms",
@@ -220,7 +229,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.canary_interval",
-        env: &["OUTBOX_RELAY_RELAY_CANARY_INTERVAL"],
+        env: &["OUTBOX_RELAY_CANARY_INTERVAL"],
         flag: None,
         default: Some("10s"),
         example: "10s",
@@ -229,7 +238,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "relay.max_message_bytes",
-        env: &["OUTBOX_RELAY_RELAY_MAX_MESSAGE_BYTES"],
+        env: &["OUTBOX_RELAY_MAX_MESSAGE_BYTES"],
         flag: None,
         default: Some("64KiB"),
         example: "64KiB",

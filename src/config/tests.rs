@@ -126,7 +126,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
         fallback_hosts = []\n";
     let environment = [
         ("OUTBOX_RELAY_SHUTDOWN_GRACE", "20"),
-        ("OUTBOX_RELAY_MAX_IN_FLIGHT", "4"),
+        ("OUTBOX_RELAY_MAX_INFLIGHT", "4"),
         ("OUTBOX_RELAY_DATABASE_URL", "postgres://u:hunter2@h/d"),
         ("OUTBOX_RELAY_XYZZY", ""),
         ("RUST_LOG", "inof"),
@@ -139,7 +139,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
 unknown key relay.max_inflight (DIR/outbox-relay.toml:4); did you mean max_in_flight?
 ably.api_key: a secret does not belong into this file (DIR/outbox-relay.toml:8); write api_key_file = \"…\" or set ABLY_API_KEY
 unknown variable OUTBOX_RELAY_DATABASE_URL (environment OUTBOX_RELAY_DATABASE_URL); did you mean DATABASE_URL?
-unknown variable OUTBOX_RELAY_MAX_IN_FLIGHT (environment OUTBOX_RELAY_MAX_IN_FLIGHT); did you mean OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT?
+unknown variable OUTBOX_RELAY_MAX_INFLIGHT (environment OUTBOX_RELAY_MAX_INFLIGHT); did you mean OUTBOX_RELAY_MAX_IN_FLIGHT?
 unknown variable OUTBOX_RELAY_XYZZY (environment OUTBOX_RELAY_XYZZY); unset it; the README lists the variables
 database.url: the value is neither a postgres:// URL nor `key=value` pairs (environment DATABASE_URL); expected a PostgreSQL connection string, for example postgres://relay@db.example.com/app
 database.schema: \"pg_outbox\" belongs to PostgreSQL (flag --schema); expected a schema name of at most 63 bytes, for example outbox

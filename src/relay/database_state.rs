@@ -5,6 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
+use super::news::News;
 use super::publisher_state::Pause;
 
 /// Delays between attempts: jittered, so that a fleet of relays does not storm a server that has just
@@ -17,9 +18,6 @@ const RETRY: ExponentialBuilder = ExponentialBuilder::new()
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_CAP: Duration = Duration::from_secs(3);
 
-/// Time between two log lines about the same trouble.
-const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
-
 /// Failures in a row, if any.
 #[derive(Debug, Default)]
 pub(super) struct DatabaseState {
@@ -29,7 +27,8 @@ pub(super) struct DatabaseState {
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
-    said_at: Option<Instant>,
+    said: bool,
+    news: News,
     delays: ExponentialBackoff,
     /// Several batches fail together when a server goes; they count as one attempt.
     next_attempt: Instant,
@@ -37,11 +36,12 @@ struct Trouble {
 }
 
 impl DatabaseState {
-    /// Notes a failure.
-    pub(super) fn failed(&mut self, now: Instant) -> Pause {
+    /// Notes a failure with this cause.
+    pub(super) fn failed(&mut self, cause: &str, now: Instant) -> Pause {
         let trouble = self.trouble.get_or_insert_with(|| Trouble {
             since: now,
-            said_at: None,
+            said: false,
+            news: News::default(),
             delays: RETRY.build(),
             next_attempt: now,
             wait: Duration::ZERO,
@@ -51,18 +51,15 @@ impl DatabaseState {
             trouble.next_attempt = now + trouble.wait;
         }
         // A single lost connection is routine (a pooler's idle limit, a backend ended); two are trouble.
-        let say =
-            now > trouble.since && trouble.said_at.is_none_or(|at| now - at >= REPEAT_INTERVAL);
-        if say {
-            trouble.said_at = Some(now);
-        }
+        let say = now > trouble.since && trouble.news.is_new(cause, now);
+        trouble.said |= say;
         Pause { wait: trouble.next_attempt.saturating_duration_since(now), say }
     }
 
     /// Notes success. Returns how long it had been out of reach, when that was said.
     pub(super) fn worked(&mut self, now: Instant) -> Option<Duration> {
         let trouble = self.trouble.take()?;
-        trouble.said_at.map(|_| now - trouble.since)
+        trouble.said.then(|| now - trouble.since)
     }
 }
 
@@ -74,10 +71,10 @@ mod tests {
     fn several_failures_at_once_are_one_attempt() {
         let now = Instant::now();
         let mut state = DatabaseState::default();
-        let first = state.failed(now).wait;
+        let first = state.failed("gone", now).wait;
         assert!(first >= RETRY_FIRST);
-        assert_eq!(state.failed(now).wait, first);
-        assert!(state.failed(now + first).wait >= 2 * RETRY_FIRST);
+        assert_eq!(state.failed("gone", now).wait, first);
+        assert!(state.failed("gone", now + first).wait >= 2 * RETRY_FIRST);
     }
 
     #[test]
@@ -85,11 +82,12 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut state = DatabaseState::default();
-        assert!(!state.failed(now).say);
+        assert!(!state.failed("gone", now).say);
         assert_eq!(state.worked(later), None);
-        assert!(!state.failed(now).say);
-        assert!(state.failed(later).say);
-        assert!(!state.failed(later + Duration::from_secs(1)).say);
+        assert!(!state.failed("gone", now).say);
+        assert!(state.failed("gone", later).say);
+        assert!(!state.failed("gone", later + Duration::from_secs(1)).say);
+        assert!(state.failed("refused", later + Duration::from_secs(1)).say);
         assert_eq!(state.worked(later), Some(Duration::from_secs(1)));
     }
 
@@ -98,7 +96,7 @@ mod tests {
         let mut now = Instant::now();
         let mut state = DatabaseState::default();
         for _ in 0..100 {
-            let wait = state.failed(now).wait;
+            let wait = state.failed("gone", now).wait;
             assert!(wait <= 2 * RETRY_CAP, "{wait:?}");
             now += wait;
         }

@@ -29,6 +29,15 @@ pub(super) struct Drain {
     pub(super) plan_limits: PlanLimits,
 }
 
+/// Where a claim looks.
+#[derive(Debug)]
+pub(super) struct ClaimFrom {
+    /// Tenant after which it starts.
+    pub(super) cursor: String,
+    /// Tenants whose channel is at its rate.
+    pub(super) except: Vec<TenantId>,
+}
+
 /// A claim has read: told before the batch is published, so that the next claim can start.
 #[derive(Debug)]
 pub(super) struct ClaimRead {
@@ -54,6 +63,8 @@ pub(super) struct BatchReport {
     pub(super) published: usize,
     /// Events failed for good.
     pub(super) failed: usize,
+    /// Tenants to whose channel something was sent.
+    pub(super) sent: Vec<TenantId>,
     /// Whether the tenants of this batch may have more to do at once.
     pub(super) progress: bool,
     /// Whether Ably accepted anything.
@@ -69,10 +80,10 @@ impl Drain {
     pub(super) async fn batch(
         self: Arc<Self>,
         session: Option<Session>,
-        cursor: String,
+        from: ClaimFrom,
         claimed: oneshot::Sender<ClaimRead>,
     ) -> BatchEnd {
-        match self.claim_and_publish(session, &cursor, claimed).await {
+        match self.claim_and_publish(session, &from, claimed).await {
             Ok((session, report)) => BatchEnd { session: Some(session), result: Ok(report) },
             Err(error) => BatchEnd { session: None, result: Err(error) },
         }
@@ -81,7 +92,7 @@ impl Drain {
     async fn claim_and_publish(
         &self,
         session: Option<Session>,
-        cursor: &str,
+        from: &ClaimFrom,
         claimed: oneshot::Sender<ClaimRead>,
     ) -> Result<(Session, BatchReport), StoreError> {
         let session = match session {
@@ -89,7 +100,7 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
-        let (open, claim) = session.claim(cursor, self.claim_limits).await?;
+        let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
@@ -133,6 +144,7 @@ impl Drain {
                 None => {}
             }
         }
+        report.sent = plan.parts.iter().map(|part| part.tenant_id.clone()).collect();
         report.published = settlement.published.len();
         report.failed = settlement.failed.len();
         report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();

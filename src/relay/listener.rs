@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::drain::Drain;
+use super::news::News;
 use super::wake::Input;
 use crate::store::error::StoreError;
 use crate::store::session::Store;
@@ -67,6 +68,9 @@ enum ListenEnd {
 impl ListenEnd {
     fn remedy(&self) -> String {
         match self {
+            Self::Store(error) if error.is_standby() => {
+                "set DIRECT_URL to the primary: a standby cannot be listened to".into()
+            }
             Self::Store(error) => error.remedy(),
             Self::NeverHeard => "set DIRECT_URL to a connection that is not pooled".into(),
             Self::WentDeaf => "it is made anew; if this repeats, look at what lies between".into(),
@@ -79,7 +83,7 @@ impl Listener {
     /// Listens until the relay has stopped.
     pub(super) async fn run(self) {
         let mut delays = RECONNECT.build();
-        let mut first_of_streak = true;
+        let mut news = News::default();
         loop {
             let mut was_up = false;
             let end = match self.listen(&mut was_up).await {
@@ -91,10 +95,10 @@ impl Listener {
             }
             if was_up {
                 delays = RECONNECT.build();
-                first_of_streak = true;
+                news.clear();
             }
             let delay = delays.next().unwrap_or(CANARY_TIMEOUT);
-            if std::mem::take(&mut first_of_streak) {
+            if news.is_new(&end.to_string(), Instant::now()) {
                 warn!(
                     error = %end,
                     remedy = end.remedy(),
@@ -133,6 +137,7 @@ impl Listener {
             return Err(if was_up { ListenEnd::WentDeaf } else { ListenEnd::NeverHeard });
         }
         canary.count += 1;
+        let sent_at = Instant::now();
         let sent = match self.drain.side.get().await {
             Ok(session) => session.notify(&canary.channel, &canary.count.to_string()).await,
             Err(error) => Err(error),
@@ -140,7 +145,7 @@ impl Listener {
         match sent {
             Ok(()) => {
                 let patience = if was_up { CANARY_TIMEOUT } else { FIRST_CANARY_TIMEOUT };
-                canary.sent = Some(Instant::now());
+                canary.sent = Some(sent_at);
                 canary.due = Instant::now() + patience;
             }
             // Not the listener's fault: the drain reports that the database cannot be reached.

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::database_state::DatabaseState;
-use super::drain::{BatchEnd, BatchReport, ClaimRead, Drain};
+use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
 use super::listener::Listener;
+use super::pace::{AccountPace, ChannelPace};
 use super::plan::PlanLimits;
 use super::publisher_state::PublisherState;
 use super::side_session::SideSession;
@@ -24,6 +25,10 @@ use crate::store::session::{Backlog, Session, Store};
 
 /// Time between two lines that say how much was published.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Pause after a pooler has lost a prepared statement: short, for the next connection does without, and
+/// not nothing, so that a proxy that loses everything makes no hot loop.
+const STATEMENT_LOST_PAUSE: Duration = Duration::from_millis(50);
 
 /// With `once`: outages in a row after which the run ends with the failure. Each of them has already
 /// been through Ably's fallback hosts.
@@ -46,6 +51,8 @@ pub struct RelayConfig {
     pub wake: WakeConfig,
     /// Time between two proofs that notifications arrive.
     pub canary_interval: Duration,
+    /// Publishes a second to one channel; 0 is no limit.
+    pub channel_rate: u32,
     /// How long a shutdown waits for batches in flight.
     pub grace: Duration,
     /// End when nothing is left to publish.
@@ -87,12 +94,19 @@ pub struct Relay {
     direct: Store,
     ably: Client,
     config: RelayConfig,
+    listening: CancellationToken,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config }
+        Self { store, direct, ably, config, listening: CancellationToken::new() }
+    }
+
+    /// Cancelled as soon as notifications arrive for the first time: from then on an event is
+    /// published when it is committed, and not only when the outbox is next looked at.
+    pub fn listening(&self) -> CancellationToken {
+        self.listening.clone()
     }
 
     /// Publishes until `shutdown`, then finishes what is in flight within the grace period.
@@ -127,7 +141,7 @@ impl Relay {
             };
             listener.spawn(part.run());
         }
-        let coordinator = Coordinator::new(drain, self.config, first);
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
         coordinator.run(shutdown, &bell, inbox, listener).await
     }
 }
@@ -144,17 +158,27 @@ struct Coordinator {
     claiming: Option<oneshot::Receiver<ClaimRead>>,
     /// Tenant after which the next claim starts.
     cursor: String,
+    channels: ChannelPace,
+    account: AccountPace,
     publisher: PublisherState,
     database: DatabaseState,
     summary: Summary,
     said: Summary,
     /// When the grace period is over.
     grace_ends: Option<Instant>,
+    /// Told of the first time that notifications arrive.
+    listening: CancellationToken,
 }
 
 impl Coordinator {
-    fn new(drain: Arc<Drain>, config: RelayConfig, first: Session) -> Self {
+    fn new(
+        drain: Arc<Drain>,
+        config: RelayConfig,
+        first: Session,
+        listening: CancellationToken,
+    ) -> Self {
         Self {
+            listening,
             drain,
             config,
             wake: Wake::new(config.wake, Instant::now()),
@@ -162,6 +186,8 @@ impl Coordinator {
             batches: JoinSet::new(),
             claiming: None,
             cursor: String::new(),
+            channels: ChannelPace::new(config.channel_rate),
+            account: AccountPace::new(Instant::now()),
             publisher: PublisherState::default(),
             database: DatabaseState::default(),
             summary: Summary::default(),
@@ -198,7 +224,12 @@ impl Coordinator {
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
                 () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
-                Some(input) = inbox.recv() => self.wake.handle(input, Instant::now()),
+                Some(input) = inbox.recv() => {
+                    if input == Input::ListenerUp {
+                        self.listening.cancel();
+                    }
+                    self.wake.handle(input, Instant::now());
+                }
                 Some(end) = listener.join_next() => return Err(listener_ended(end)),
                 () = sleep_until(next_summary) => {
                     next_summary += SUMMARY_INTERVAL;
@@ -213,8 +244,13 @@ impl Coordinator {
     fn start_batch(&mut self) {
         let (claimed, read) = oneshot::channel();
         let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
-        self.batches.spawn(drain.batch(session, self.cursor.clone(), claimed));
+        let now = Instant::now();
+        let from = ClaimFrom { cursor: self.cursor.clone(), except: self.channels.exhausted(now) };
+        self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
+        if let Some(next) = self.account.started(now) {
+            self.wake.handle(Input::PaceUntil(next), now);
+        }
     }
 
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
@@ -247,12 +283,18 @@ impl Coordinator {
         }
         self.summary.published += u64::try_from(report.published).unwrap_or(u64::MAX);
         self.summary.failed += u64::try_from(report.failed).unwrap_or(u64::MAX);
+        for tenant in &report.sent {
+            if let Some(next) = self.channels.sent(tenant, now) {
+                self.wake.handle(Input::DueAt(next), now);
+            }
+        }
         for wait in report.holds {
             self.wake.handle(Input::DueAt(now + wait), now);
         }
         match report.failure {
             Some(failure) => self.publisher_failed(&failure, now)?,
             None if report.accepted => {
+                self.account.accepted(now);
                 if let Some(down_for) = self.publisher.accepted(now) {
                     self.wake.handle(Input::Recovered, now);
                     info!(down_s = down_for.as_secs(), "Ably accepts events again");
@@ -269,6 +311,9 @@ impl Coordinator {
         now: Instant,
     ) -> Result<(), RelayError> {
         let pause = self.publisher.failed(failure, now, fastrand::u64(..));
+        if failure.class == FailureClass::ThrottledAccount {
+            self.account.throttled(now);
+        }
         if self.config.once && self.gives_up(failure) {
             return Err(RelayError::Publisher(failure.clone()));
         }
@@ -292,10 +337,16 @@ impl Coordinator {
     }
 
     fn database_failed(&mut self, error: StoreError, now: Instant) -> Result<bool, RelayError> {
+        if let StoreError::StatementLost(_) = error {
+            // The store has told it, and new connections do without prepared statements.
+            debug!(%error, "a connection is given up");
+            self.wake.handle(Input::PauseUntil(now + STATEMENT_LOST_PAUSE), now);
+            return Ok(true);
+        }
         if self.config.once {
             return Err(error.into());
         }
-        let pause = self.database.failed(now);
+        let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
             if error.is_transient() {

@@ -43,6 +43,8 @@ pub enum Input {
     DueAt(Instant),
     /// Nothing is claimed until then, and one batch at a time after that until [`Input::Recovered`].
     PauseUntil(Instant),
+    /// No batch starts before then.
+    PaceUntil(Instant),
     /// Publishing works (again).
     Recovered,
     /// Claim no more.
@@ -71,6 +73,7 @@ pub struct Wake {
     next_sweep: Instant,
     next_due: Option<Instant>,
     paused_until: Option<Instant>,
+    paced_until: Option<Instant>,
     /// After a failure: one batch probes, so that a dead endpoint is not asked by all slots at once.
     probing: bool,
     stopping: bool,
@@ -88,6 +91,7 @@ impl Wake {
             next_sweep: now + config.poll_interval,
             next_due: None,
             paused_until: None,
+            paced_until: None,
             probing: false,
             stopping: false,
         }
@@ -121,6 +125,7 @@ impl Wake {
                 self.probing = true;
                 self.dirty = true;
             }
+            Input::PaceUntil(until) => self.paced_until = Some(until),
             Input::Recovered => {
                 self.probing = false;
                 self.paused_until = None;
@@ -147,6 +152,12 @@ impl Wake {
                 return Action::SleepUntil(until);
             }
             self.paused_until = None;
+        }
+        if let Some(until) = self.paced_until {
+            if now < until {
+                return Action::SleepUntil(until);
+            }
+            self.paced_until = None;
         }
         let slots = if self.probing { 1 } else { self.config.slots };
         if self.dirty && !self.claiming && self.in_flight < slots {
@@ -286,6 +297,19 @@ mod tests {
         assert!(matches!(wake.poll(until), Action::SleepUntil(_)), "one probe at a time");
         wake.handle(Input::Recovered, until);
         assert_eq!(wake.poll(until), Action::Claim);
+    }
+
+    #[test]
+    fn a_pace_delays_batches_and_keeps_what_is_waiting() {
+        let now = Instant::now();
+        let mut wake = idle(now);
+        let until = now + Duration::from_millis(20);
+        wake.handle(Input::PaceUntil(until), now);
+        wake.handle(Input::Notice, now);
+        assert_eq!(wake.poll(now), Action::SleepUntil(until));
+        assert_eq!(wake.poll(until), Action::Claim);
+        wake.handle(Input::Claimed { more: true }, until);
+        assert_eq!(wake.poll(until), Action::Claim, "a pace limits the rate, not the slots");
     }
 
     #[test]

@@ -125,18 +125,19 @@ pub struct OpenDrain {
 
 impl Session {
     /// Opens a drain transaction, locks tenants from the one after `cursor` on, and reads their
-    /// lowest pending events.
+    /// lowest pending events. Tenants in `except` are passed over.
     ///
     /// # Errors
     /// Any, with the connection dropped and so nothing claimed.
     pub async fn claim(
         self,
         cursor: &str,
+        except: &[TenantId],
         limits: ClaimLimits,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
-            let oid = self.event_oid();
-            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &oid];
+            let except = texts(except);
+            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &except];
             // Both travel in one round trip; the first error is the one that counts.
             let (begun, locked) =
                 tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);

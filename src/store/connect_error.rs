@@ -136,7 +136,7 @@ impl ConnectError {
             Kind::PoolerRefused => {
                 "give the direct connection string, or remove the parameter (often options) that the pooler refuses"
             }
-            Kind::Other => "see the server's log",
+            Kind::Other => "see the log of the server, or of the pooler before it",
         }
     }
 
@@ -207,6 +207,12 @@ impl ConnectError {
             "57P01" | "57P02" | "57P03" => Kind::StartingUp,
             // PgBouncer answers a start-up parameter that it does not know with a protocol violation.
             "08P01" if message.contains("startup parameter") => Kind::PoolerRefused,
+            // And so it does with what PostgreSQL has codes of its own for.
+            "08P01" if message.starts_with("no such database") => Kind::DatabaseMissing,
+            "08P01" if message.starts_with("database ") && message.ends_with("does not exist") => {
+                Kind::DatabaseMissing
+            }
+            "08P01" if message.starts_with("no such user") => Kind::Authentication,
             _ => Kind::Other,
         };
         let mut error = Self::new(kind, format!("{message} (SQLSTATE {})", code.code()));

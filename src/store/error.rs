@@ -2,18 +2,22 @@
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::connect_error::{ConnectError, ConnectErrorKind};
+
 /// A failed dealing with PostgreSQL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// No connection could be had.
     #[error(transparent)]
-    Connect(#[from] super::connect_error::ConnectError),
+    Connect(#[from] ConnectError),
     /// The outbox's tables are not there.
-    #[error("there is no outbox in schema {schema:?} of this database")]
+    #[error("there is no outbox in schema {schema:?} of database {database:?}")]
     SchemaMissing {
         /// The schema looked in.
         schema: String,
+        /// The database looked in.
+        database: String,
     },
     /// The outbox lacks steps that this program needs.
     #[error("the outbox in this database is older than this program: {step} is missing")]
@@ -39,14 +43,23 @@ pub enum StoreError {
     /// The session or database is read-only.
     #[error("this database is read-only")]
     ReadOnly,
-    /// The role lacks rights.
-    #[error("role {role:?} may not work on the outbox: {detail}")]
+    /// The relay's role lacks privileges.
+    #[error("role {role} lacks {}", .lacking.join("; "))]
     Privileges {
-        /// The role connected as.
+        /// The role connected as, quoted where SQL needs it.
         role: String,
-        /// What PostgreSQL said, or what is missing.
-        detail: String,
+        /// What it lacks, each as GRANT takes it: `SELECT, INSERT ON outbox.hold`.
+        lacking: Vec<String>,
     },
+    /// PostgreSQL refused a statement for want of a privilege (42501).
+    #[error("PostgreSQL refuses: {0}")]
+    PermissionDenied(String),
+    /// The same for a migration, or for a look at its state.
+    #[error("PostgreSQL refuses to this role: {0}")]
+    MigrationDenied(String),
+    /// A prepared statement is not there, or another one is in its place.
+    #[error("a prepared statement got lost between two transactions: {0}")]
+    StatementLost(String),
     /// PostgreSQL refused a statement.
     #[error("{}: {} ({})", .0.severity(), one_line(.0.message()), .0.code().code())]
     Database(Box<DbError>),
@@ -74,11 +87,27 @@ impl StoreError {
             Self::Standby | Self::ReadOnly => {
                 "connect to the primary; with several hosts add target_session_attrs=read-write to DATABASE_URL".into()
             }
-            Self::Privileges { role, .. } => format!(
-                "grant {role:?} usage on the schema, select and update on event, and select, insert, update, delete on in_flight, hold and server_start"
-            ),
+            Self::Privileges { role, lacking } => {
+                let grants = lacking.iter().map(|privileges| format!("GRANT {privileges} TO {role}"));
+                format!("run as the outbox's owner: {};", grants.collect::<Vec<_>>().join("; "))
+            }
+            Self::PermissionDenied(_) => {
+                "grant it to the relay's role again; `outbox-relay run` says what exactly is missing when it starts".into()
+            }
+            Self::MigrationDenied(_) => {
+                "run `outbox-relay migrate` as the outbox's owner; who is to make a new one needs GRANT CREATE ON DATABASE".into()
+            }
+            Self::StatementLost(_) => {
+                "add pgbouncer=true to DATABASE_URL when it leads through a pooler in transaction mode".into()
+            }
             Self::Database(error) if error.code() == &SqlState::LOCK_NOT_AVAILABLE => {
                 "something holds a lock on the outbox; end it, or try again when it has ended".into()
+            }
+            Self::Database(error) if error.code().code().starts_with("57P") => {
+                "a new connection is made by itself; PostgreSQL's log says who ended this one".into()
+            }
+            Self::Database(error) if is_about_the_schema(error.code()) => {
+                "something of the outbox's schema is gone or altered: see `outbox-relay migrate verify`".into()
             }
             Self::Database(_) => "see PostgreSQL's log; nothing is lost, the transaction was rolled back".into(),
             Self::Lost(_) => "see whether PostgreSQL or a pooler restarted; nothing is lost".into(),
@@ -86,16 +115,38 @@ impl StoreError {
         }
     }
 
+    /// Whether the server is a standby, or another that only reads.
+    pub fn is_standby(&self) -> bool {
+        if let Self::Connect(error) = self {
+            return error.kind() == ConnectErrorKind::ReadOnly;
+        }
+        matches!(self, Self::Standby | Self::ReadOnly)
+    }
+
+    /// The same failure as one of a migration: another role is wanted for that than the relay's.
+    pub(super) fn of_migration(self) -> Self {
+        if let Self::PermissionDenied(said) = self {
+            return Self::MigrationDenied(said);
+        }
+        self
+    }
+
     /// Whether a new connection, later, may work without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_transient(),
-            Self::Lost(_) | Self::Standby | Self::ReadOnly | Self::Database(_) => true,
+            Self::Lost(_)
+            | Self::StatementLost(_)
+            | Self::Standby
+            | Self::ReadOnly
+            | Self::Database(_) => true,
             Self::SchemaMissing { .. }
             | Self::SchemaOlder { .. }
             | Self::SchemaNewer { .. }
             | Self::SchemaEdited { .. }
             | Self::Privileges { .. }
+            | Self::PermissionDenied(_)
+            | Self::MigrationDenied(_)
             | Self::Unexpected(_) => false,
         }
     }
@@ -107,16 +158,37 @@ impl From<tokio_postgres::Error> for StoreError {
             return Self::Lost(one_line(&error.to_string()));
         };
         if db.code() == &SqlState::INSUFFICIENT_PRIVILEGE {
-            return Self::Privileges {
-                role: "the connecting role".into(),
-                detail: one_line(db.message()),
-            };
+            return Self::PermissionDenied(one_line(db.message()));
         }
         if db.code() == &SqlState::READ_ONLY_SQL_TRANSACTION {
             return Self::ReadOnly;
         }
+        if is_about_a_prepared_statement(db) {
+            return Self::StatementLost(one_line(db.message()));
+        }
         Self::Database(Box::new(db.clone()))
     }
+}
+
+/// A table, column, function or schema is not there, or not as it was.
+fn is_about_the_schema(code: &SqlState) -> bool {
+    [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::INVALID_SCHEMA_NAME,
+        SqlState::DATATYPE_MISMATCH,
+    ]
+    .contains(code)
+}
+
+/// What PostgreSQL says when a pooler has put another session behind a connection: the statement is not
+/// there (26000), there already (42P05), or another one with other parameters (08P01).
+fn is_about_a_prepared_statement(error: &DbError) -> bool {
+    error.code() == &SqlState::INVALID_SQL_STATEMENT_NAME
+        || error.code() == &SqlState::DUPLICATE_PSTATEMENT
+        || (error.code() == &SqlState::PROTOCOL_VIOLATION
+            && error.message().contains("prepared statement"))
 }
 
 fn one_line(text: &str) -> String {

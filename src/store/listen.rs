@@ -41,7 +41,10 @@ impl Store {
             .iter()
             .map(|channel| format!("listen \"{}\"", channel.replace('"', "\"\"")))
             .collect();
-        answered(async { Ok(client.batch_execute(&listen.join("; ")).await?) }).await?;
+        answered(async { Ok(client.batch_execute(&listen.join("; ")).await?) }).await.map_err(
+            // LISTEN is refused during recovery only, never because a session is read-only.
+            |error| if matches!(error, StoreError::ReadOnly) { StoreError::Standby } else { error },
+        )?;
         Ok(Listening { notices, driver: tasks, _client: client })
     }
 }

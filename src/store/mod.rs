@@ -1,9 +1,11 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`migrate`] (the schema), [`schema_name`], [`error`];
+//! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
+//! [`migrate`] (the schema), [`schema_name`], [`error`];
 //! beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
+pub mod application;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;

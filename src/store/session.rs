@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -28,12 +29,14 @@ pub struct Store {
     dsn: Dsn,
     options: ConnectOptions,
     schema: Arc<SchemaName>,
+    pooled: Pooled,
 }
 
 impl Store {
     /// Describes the outbox in `schema` of the database that `dsn` leads to. Connects to nothing.
     pub fn new(dsn: Dsn, options: ConnectOptions, schema: SchemaName) -> Self {
-        Self { dsn, options, schema: Arc::new(schema) }
+        let pooled = Pooled(Arc::new(AtomicBool::new(dsn.transaction_pooler())));
+        Self { dsn, options, schema: Arc::new(schema), pooled }
     }
 
     /// The outbox's schema.
@@ -59,15 +62,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] says which of reachability, writability, schema and privileges is missing.
     pub async fn session(&self) -> Result<Session, StoreError> {
-        answered(self.open_session()).await
+        match answered(self.open_session()).await {
+            // A pooler that nobody told us of: from now on without prepared statements.
+            Err(StoreError::StatementLost(_)) => answered(self.open_session()).await,
+            result => result,
+        }
     }
 
     async fn open_session(&self) -> Result<Session, StoreError> {
         let (mut client, tasks) = self.raw_client().await?;
-        let event_oid = inspect(&client, &self.schema).await?;
+        inspect(&client, &self.schema).await?;
         refuse_other_schema(&mut client, &self.schema).await?;
-        let prepared = prepare(&client, &self.schema, self.dsn.transaction_pooler()).await?;
-        let session = Session { client, event_oid, prepared, _tasks: tasks };
+        let prepared = prepare(&client, &self.schema, &self.pooled).await?;
+        let session = Session { client, prepared, pooled: self.pooled.clone(), _tasks: tasks };
         session.run(Statement::MarkServerStart, &[]).await?;
         Ok(session)
     }
@@ -92,7 +99,7 @@ impl Store {
     /// As [`migrate::up`].
     pub async fn migrate_up(&self) -> Result<Vec<&'static str>, StoreError> {
         let (mut client, _tasks) = self.raw_client().await?;
-        migrate::up(&mut client, &self.schema).await
+        migrate::up(&mut client, &self.schema).await.map_err(StoreError::of_migration)
     }
 
     /// The state of every migration; see [`migrate::status`].
@@ -101,7 +108,7 @@ impl Store {
     /// As [`migrate::status`].
     pub async fn migrate_status(&self) -> Result<Vec<migrate::StepStatus>, StoreError> {
         let (mut client, _tasks) = self.raw_client().await?;
-        answered(migrate::status(&mut client, &self.schema)).await
+        answered(migrate::status(&mut client, &self.schema)).await.map_err(StoreError::of_migration)
     }
 
     /// What is wrong with the schema; see [`migrate::verify`].
@@ -110,7 +117,7 @@ impl Store {
     /// As [`migrate::verify`].
     pub async fn migrate_verify(&self) -> Result<Vec<String>, StoreError> {
         let (mut client, _tasks) = self.raw_client().await?;
-        answered(migrate::verify(&mut client, &self.schema)).await
+        answered(migrate::verify(&mut client, &self.schema)).await.map_err(StoreError::of_migration)
     }
 }
 
@@ -138,10 +145,34 @@ pub struct Backlog {
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    event_oid: i64,
     prepared: Prepared,
+    pooled: Pooled,
     // Dropping it closes the socket, and PostgreSQL rolls back what was open.
     _tasks: JoinSet<()>,
+}
+
+/// Whether a pooler in transaction mode is known to stand before the database: by the connection string,
+/// or because a prepared statement got lost. Shared by all connections of a [`Store`] and its clones.
+#[derive(Debug, Clone)]
+struct Pooled(Arc<AtomicBool>);
+
+impl Pooled {
+    fn is_known(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Reads a driver's error, and learns from it.
+    fn learn(&self, error: tokio_postgres::Error) -> StoreError {
+        let error = StoreError::from(error);
+        if matches!(error, StoreError::StatementLost(_)) && !self.0.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                remedy = error.remedy(),
+                "DATABASE_URL leads through a pooler in transaction mode; going on without prepared statements"
+            );
+        }
+        error
+    }
 }
 
 /// How statements reach the server.
@@ -194,10 +225,6 @@ impl Session {
         answered(self.run(Statement::Notify, &[&channel, &payload])).await
     }
 
-    pub(super) fn event_oid(&self) -> i64 {
-        self.event_oid
-    }
-
     pub(super) async fn command(&self, sql: &str) -> Result<(), StoreError> {
         Ok(self.client.batch_execute(sql).await?)
     }
@@ -207,14 +234,15 @@ impl Session {
         statement: Statement,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(match &self.prepared {
-            Prepared::Named(all) => self.client.query(&all[statement.index()], parameters).await?,
+        let rows = match &self.prepared {
+            Prepared::Named(all) => self.client.query(&all[statement.index()], parameters).await,
             Prepared::PerCall(all) => {
                 let types = statement.text().parameters.iter().cloned();
                 let typed: Vec<_> = parameters.iter().copied().zip(types).collect();
-                self.client.query_typed(&all[statement.index()], &typed).await?
+                self.client.query_typed(&all[statement.index()], &typed).await
             }
-        })
+        };
+        rows.map_err(|error| self.pooled.learn(error))
     }
 
     pub(super) async fn run(
@@ -242,7 +270,7 @@ fn array_literal(seqs: &[Seq]) -> String {
     format!("{{{}}}", inner.join(","))
 }
 
-async fn inspect(client: &Client, schema: &SchemaName) -> Result<i64, StoreError> {
+async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError> {
     // Typed with no parameters: no named statement, so a transaction pooler takes it too.
     let rows = client.query_typed(&statement::inspect(schema), &[]).await?;
     let row = rows.first().ok_or_else(|| StoreError::Unexpected("no inspection".into()))?;
@@ -252,16 +280,15 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<i64, StoreError
     if row.try_get::<_, bool>("read_only")? {
         return Err(StoreError::ReadOnly);
     }
-    let Some(event_oid) = row.try_get::<_, Option<i64>>("event_oid")? else {
-        return Err(StoreError::SchemaMissing { schema: schema.to_string() });
-    };
-    if row.try_get::<_, Option<bool>>("may_work")? != Some(true) {
-        return Err(StoreError::Privileges {
-            role: row.try_get("role")?,
-            detail: "a privilege on the outbox's tables is missing".into(),
-        });
+    if !row.try_get::<_, bool>("there")? {
+        let (schema, database) = (schema.to_string(), row.try_get("database")?);
+        return Err(StoreError::SchemaMissing { schema, database });
     }
-    Ok(event_oid)
+    let lacking: Vec<String> = row.try_get("lacking")?;
+    if !lacking.is_empty() {
+        return Err(StoreError::Privileges { role: row.try_get("role")?, lacking });
+    }
+    Ok(())
 }
 
 async fn refuse_other_schema(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
@@ -273,10 +300,10 @@ async fn refuse_other_schema(client: &mut Client, schema: &SchemaName) -> Result
 async fn prepare(
     client: &Client,
     schema: &SchemaName,
-    transaction_pooler: bool,
+    pooled: &Pooled,
 ) -> Result<Prepared, StoreError> {
     let texts: Vec<String> = ALL.iter().map(|s| schema.fill(s.template)).collect();
-    if transaction_pooler {
+    if pooled.is_known() {
         return Ok(Prepared::PerCall(texts));
     }
     // All at once: one round trip instead of fourteen.
@@ -284,5 +311,6 @@ async fn prepare(
     for (statement, text) in ALL.iter().zip(&texts) {
         all.push(client.prepare_typed(text, statement.parameters).boxed());
     }
-    Ok(Prepared::Named(futures_util::future::try_join_all(all).await?))
+    let all = futures_util::future::try_join_all(all).await;
+    Ok(Prepared::Named(all.map_err(|error| pooled.learn(error))?))
 }

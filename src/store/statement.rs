@@ -47,7 +47,7 @@ macro_rules! statement {
 
 /// All statements, in the order of [`Statement`].
 pub static ALL: [StatementText; 14] = [
-    statement!("lock_tenants", [TEXT, INT8, INT8]),
+    statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
     statement!("lock_rows", [INT8_ARRAY]),

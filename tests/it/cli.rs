@@ -157,7 +157,7 @@ fn an_unknown_key_exits_with_78_and_a_suggestion() {
 fn several_errors_are_reported_at_once() {
     let scene = Scene::new()
         .file("my.toml", "[relay]\nmax_in_flight = 0\n[lgo]\n")
-        .env("OUTBOX_RELAY_RELAY_SWEEP_INTERVALL", "1s")
+        .env("OUTBOX_RELAY_SWEEP_INTERVALL", "1s")
         .env("ABLY_API_KEY", "hunter2")
         .env("DATABASE_URL", "postgres://u:hunter2@h/d")
         .env("DATABASE_URL_FILE", "/nonexistent");
@@ -165,7 +165,7 @@ fn several_errors_are_reported_at_once() {
     let errors = errors_of(&stderr);
     for (error, part) in errors.iter().zip([
         "unknown section [lgo] (my.toml:3); did you mean [log]?",
-        "did you mean OUTBOX_RELAY_RELAY_SWEEP_INTERVAL?",
+        "did you mean OUTBOX_RELAY_SWEEP_INTERVAL?",
         "both DATABASE_URL and DATABASE_URL_FILE",
         "ably.api_key: the value is not of the form appId.keyId:secret (environment ABLY_API_KEY)",
         "relay.max_in_flight: 0 is too small (my.toml:2); expected a whole number from 1 to 64",

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod certificates;
-mod cluster;
+pub(crate) mod cluster;
 mod driver;
 mod failures;
 mod hosts;

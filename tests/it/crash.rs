@@ -122,9 +122,9 @@ async fn an_event_that_was_in_flight_alone_at_a_crash_is_repeated_alone() {
 async fn a_listener_that_is_killed_listens_again_and_misses_nothing() {
     let (outbox, ably) = (Outbox::create("listener").await, LocalAbly::start().await);
     let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
-        .env("OUTBOX_RELAY_RELAY_SWEEP_INTERVAL", "5m")
+        .env("OUTBOX_RELAY_SWEEP_INTERVAL", "5m")
         // Not even polling helps: what rings while nobody listens is found because somebody listens again.
-        .env("OUTBOX_RELAY_RELAY_POLL_INTERVAL", "1m")
+        .env("OUTBOX_RELAY_POLL_INTERVAL", "1m")
         .start();
     relay.wait_until_listening();
     let client = outbox.connect().await;

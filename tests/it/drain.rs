@@ -69,7 +69,7 @@ async fn an_event_is_published_milliseconds_after_commit_by_notification_alone()
     let (outbox, ably) = (Outbox::create("bell").await, LocalAbly::start().await);
     // With a sweep every five minutes only the bell can explain that anything is published.
     let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
-        .env("OUTBOX_RELAY_RELAY_SWEEP_INTERVAL", "5m")
+        .env("OUTBOX_RELAY_SWEEP_INTERVAL", "5m")
         .start();
     relay.wait_until_listening();
     let client = outbox.connect().await;
@@ -170,9 +170,9 @@ async fn with_more_tenants_than_a_claim_takes_each_gets_its_turn() {
         .unwrap();
     insert(&client, "z", r#"{"n":0}"#).await;
     let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
-        .env("OUTBOX_RELAY_RELAY_BATCH_TENANTS", "1")
-        .env("OUTBOX_RELAY_RELAY_ROWS_PER_TENANT", "10")
-        .env("OUTBOX_RELAY_RELAY_MAX_IN_FLIGHT", "1")
+        .env("OUTBOX_RELAY_BATCH_TENANTS", "1")
+        .env("OUTBOX_RELAY_ROWS_PER_TENANT", "10")
+        .env("OUTBOX_RELAY_MAX_IN_FLIGHT", "1")
         .start();
     let got = ably.wait_for(901).await;
     assert_eq!(relay.terminate(), Some(0));

@@ -1,5 +1,6 @@
 //! Every SQL file against a real server.
 
+use outbox_relay::store::application;
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 
@@ -10,7 +11,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let outbox = Outbox::create("prepare").await;
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
-    for statement in &ALL {
+    for statement in ALL.iter().chain(application::STATEMENTS) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await
@@ -33,7 +34,7 @@ async fn the_claim_reads_the_table_by_index_only() {
         .unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, arguments, index) in [
-        ("lock_tenants", "('', 100, 1)", "event_pending"),
+        ("lock_tenants", "('', 100, '{x}')", "event_pending"),
         ("read_runs", "('{t1,t2}', 500, 65536)", "event_pending"),
         ("lock_rows", "('{1,2}')", "event_pkey"),
         ("publish_rows", "('{1,2}')", "event_pkey"),

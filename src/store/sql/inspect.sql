@@ -1,14 +1,32 @@
--- What a relay must know of a database before it claims: is it writable, is the outbox there, and may
--- this role work with it.
+-- What a relay must know of a database before it claims: is it writable, is the outbox there, and what
+-- may this role not do that it must. Asks the catalogue by names, never by regclass: looking up a table
+-- in a schema without USAGE raises an error that names no role.
+with needed(place, name, privilege, columns) as (
+  values (1, 'event', 'SELECT', null::text[]),
+         (2, 'event', 'UPDATE', array['status', 'attempts', 'error', 'published_at']),
+         (3, 'in_flight', 'SELECT', null), (4, 'in_flight', 'INSERT', null), (5, 'in_flight', 'DELETE', null),
+         (6, 'hold', 'SELECT', null), (7, 'hold', 'INSERT', null), (8, 'hold', 'UPDATE', null), (9, 'hold', 'DELETE', null),
+         (10, 'server_start', 'SELECT', null), (11, 'server_start', 'INSERT', null),
+         (12, 'schema_history', 'SELECT', null)
+), space as (
+  select n.oid, pg_catalog.quote_ident(n.nspname) as name from pg_catalog.pg_namespace n where n.nspname = :'schema'
+), lacking as (
+  select 0 as place, 'USAGE ON SCHEMA ' || s.name as privileges
+    from space s where not pg_catalog.has_schema_privilege(s.oid, 'USAGE')
+  union all
+  select min(n.place),
+         pg_catalog.string_agg(n.privilege || coalesce(' (' || pg_catalog.array_to_string(n.columns, ', ') || ')', ''),
+                               ', ' order by n.place) || ' ON ' || s.name || '.' || n.name
+    from needed n cross join space s
+    join pg_catalog.pg_class c on c.relnamespace = s.oid and c.relname = n.name
+   where case when n.columns is null then not pg_catalog.has_table_privilege(c.oid, n.privilege)
+         else exists (select from pg_catalog.unnest(n.columns) as u(name)
+                       where not pg_catalog.has_column_privilege(c.oid, u.name, n.privilege)) end
+   group by s.name, n.name
+)
 select pg_catalog.pg_is_in_recovery() as standby,
        pg_catalog.current_setting('transaction_read_only') = 'on' as read_only,
-       r.event_oid::bigint as event_oid,
-       current_user::text as role,
-       case when r.event_oid is not null then pg_catalog.has_schema_privilege(:'schema', 'usage')
-         and pg_catalog.has_table_privilege(r.event_oid, 'select')
-         and pg_catalog.has_any_column_privilege(r.event_oid, 'update')
-         and pg_catalog.has_table_privilege(r.in_flight_oid, 'select')
-         and pg_catalog.has_table_privilege(r.in_flight_oid, 'insert')
-         and pg_catalog.has_table_privilege(r.in_flight_oid, 'delete') end as may_work
-  from (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid as event_oid,
-               pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.in_flight')::oid as in_flight_oid) r
+       pg_catalog.current_database()::text as database,
+       pg_catalog.quote_ident(current_user::text) as role,
+       exists (select from space s join pg_catalog.pg_class c on c.relnamespace = s.oid and c.relname = 'event') as there,
+       array(select l.privileges from lacking l order by l.place) as lacking

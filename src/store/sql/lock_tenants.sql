@@ -1,7 +1,9 @@
 -- Locks up to $2 tenants that have pending events, going round from the tenant after $1.
 -- Index: event_pending, one probe per tenant however many rows each has. Locks: one transaction-level
--- advisory lock per tenant, keyed by tenant and outbox ($3 is the table's oid, so that two outboxes in
--- one database do not meet). A tenant that another relay has is passed over.
+-- advisory lock per tenant, keyed by tenant and outbox (the oid of its table), so that two outboxes in one
+-- database do not meet. The oid is looked up at each call, not once a connection: when the schema is
+-- dropped and made anew, relays with older connections would lock by another key than the rest. A tenant
+-- that another relay has is passed over, and so are those in $3, whose channel is at its rate.
 with recursive after_cursor as (
   (select e.tenant_id from :"schema".event e
     where e.status = 'pending' and e.tenant_id > $1
@@ -25,10 +27,12 @@ with recursive after_cursor as (
   select t.tenant_id
     from (select tenant_id from after_cursor union all select tenant_id from up_to_cursor) t
    where t.tenant_id is not null
+     and t.tenant_id <> all ($3::text[])
      and not exists (select from :"schema".hold h
                       where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
 )
 select w.tenant_id
   from waiting w
- where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id, $3))
+ where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
+         (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))
  limit $2

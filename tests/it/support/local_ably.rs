@@ -56,6 +56,13 @@ impl LocalAbly {
         self.emulator.addr()
     }
 
+    /// Ends it, and says which address is free again.
+    pub(crate) async fn stop(self) -> SocketAddr {
+        let addr = self.addr();
+        self.emulator.shutdown().await;
+        addr
+    }
+
     /// Installs faults, given as the admin endpoint takes them.
     pub(crate) async fn fault(&self, json: &str) {
         let url = format!("{}/_emulator/faults", self.url());

@@ -2,6 +2,7 @@
 
 pub(crate) mod local_ably;
 pub(crate) mod outbox;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod relay;
 pub(crate) mod server_process;

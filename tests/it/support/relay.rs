@@ -85,6 +85,11 @@ impl RelayProcess {
         }
     }
 
+    /// Whether the log has a line whose message contains `text`.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.log().iter().any(|line| says(line, text))
+    }
+
     /// Waits until notifications have been proven to arrive.
     pub(crate) fn wait_until_listening(&self) {
         self.wait_for_log("listening", 1);

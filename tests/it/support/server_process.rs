@@ -65,6 +65,34 @@ impl ServerProcess {
     }
 }
 
+/// A standby that follows another server.
+pub(crate) struct Standby {
+    pub(crate) port: u16,
+    pub(crate) directory: PathBuf,
+    _server: ServerProcess,
+}
+
+impl Standby {
+    /// Follows the server whose socket is in `primary`.
+    pub(crate) fn of(primary: &Path, port: u16, arguments: &[&str]) -> Self {
+        let standby = (0..3).find_map(|_| {
+            let directory = private_directory("follower");
+            let mut copy = as_server(&binaries().join("pg_basebackup"), &directory);
+            copy.arg("-h").arg(primary).args(["-p", &port.to_string(), "-U", "postgres"]);
+            copy.arg("-D").arg(directory.join("data")).args(["-R", "-c", "fast", "-N"]);
+            let made = copy.output().expect("pg_basebackup starts");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            let port = free_port();
+            let mut all = vec!["-p".to_owned(), port.to_string()];
+            all.extend(["-c".to_owned(), "listen_addresses=127.0.0.1".to_owned()]);
+            all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+            let server = ServerProcess::boot(&directory, &all)?;
+            Some(Self { port, directory, _server: server })
+        });
+        standby.expect("the standby starts")
+    }
+}
+
 /// The directory of PostgreSQL's programs.
 pub(crate) fn binaries() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();

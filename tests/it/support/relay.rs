@@ -108,8 +108,12 @@ impl RelayProcess {
         self.log().into_iter().filter(bad).collect()
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).expect("signal");
+        kill(self.pid(), signal).expect("signal");
     }
 
     /// `kill -9`, and waits for the end.

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] (all of it running).
+//! is heard), [`service`] and [`coordinator`] (all of it running).
 
+mod coordinator;
 mod database_state;
 mod drain;
 mod fault_point;

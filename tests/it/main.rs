@@ -1,5 +1,11 @@
 //! Tests on real parts: PostgreSQL, sockets, the binary, the official Ably client.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod ably_client;
 mod cli;
 mod connect;

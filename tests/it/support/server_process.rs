@@ -1,5 +1,7 @@
 //! PostgreSQL's programs as child processes, and where they are.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Seek, Write};

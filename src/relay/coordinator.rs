@@ -1,0 +1,301 @@
+//! The coordinator: owns the slots and every task, feeds the wake machine and does what it says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::database_state::DatabaseState;
+use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
+use super::pace::{AccountPace, ChannelPace};
+use super::publisher_state::PublisherState;
+use super::service::{RelayConfig, RelayError, Summary};
+use super::wake::{Action, Input, Wake};
+use crate::domain::failure::{FailureClass, PublishFailure};
+use crate::store::error::StoreError;
+use crate::store::session::Session;
+
+/// Time between two lines that say how much was published.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Pause after a pooler has lost a prepared statement: short, for the next connection does without, and
+/// not nothing, so that a proxy that loses everything makes no hot loop.
+const STATEMENT_LOST_PAUSE: Duration = Duration::from_millis(50);
+
+/// With `once`: outages in a row after which the run ends with the failure. Each of them has already
+/// been through Ably's fallback hosts.
+const ONCE_OUTAGES_MAX: u32 = 3;
+
+/// With `once`: how long to wait for a tenant's hold to end. Throttled tenants are held for less.
+const ONCE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// With `once`: the most pending events that are counted at the end.
+const BACKLOG_COUNT_MAX: i64 = 10_000;
+
+/// Owns the slots and the wake machine.
+pub(super) struct Coordinator {
+    drain: Arc<Drain>,
+    config: RelayConfig,
+    wake: Wake,
+    /// Connections of slots that have no batch.
+    idle: Vec<Session>,
+    batches: JoinSet<BatchEnd>,
+    /// The claim under way.
+    claiming: Option<oneshot::Receiver<ClaimRead>>,
+    /// Tenant after which the next claim starts.
+    cursor: String,
+    channels: ChannelPace,
+    account: AccountPace,
+    publisher: PublisherState,
+    database: DatabaseState,
+    summary: Summary,
+    said: Summary,
+    /// When the grace period is over.
+    grace_ends: Option<Instant>,
+    /// Told of the first time that notifications arrive.
+    listening: CancellationToken,
+}
+
+impl Coordinator {
+    pub(super) fn new(
+        drain: Arc<Drain>,
+        config: RelayConfig,
+        first: Session,
+        listening: CancellationToken,
+    ) -> Self {
+        Self {
+            listening,
+            drain,
+            config,
+            wake: Wake::new(config.wake, Instant::now()),
+            idle: vec![first],
+            batches: JoinSet::new(),
+            claiming: None,
+            cursor: String::new(),
+            channels: ChannelPace::new(config.channel_rate),
+            account: AccountPace::new(Instant::now()),
+            publisher: PublisherState::default(),
+            database: DatabaseState::default(),
+            summary: Summary::default(),
+            said: Summary::default(),
+            grace_ends: None,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        shutdown: CancellationToken,
+        bell: &Notify,
+        mut inbox: mpsc::Receiver<Input>,
+        mut listener: JoinSet<()>,
+    ) -> Result<Summary, RelayError> {
+        let mut next_summary = Instant::now() + SUMMARY_INTERVAL;
+        loop {
+            let until = match self.wake.poll(Instant::now()) {
+                Action::Claim => {
+                    self.start_batch();
+                    continue;
+                }
+                Action::Finished => break,
+                Action::SleepUntil(until) => until,
+            };
+            if self.config.once && self.wake.is_idle(Instant::now(), ONCE_PATIENCE) {
+                self.wake.handle(Input::Stop, Instant::now());
+                continue;
+            }
+            let grace_ends = self.grace_ends;
+            tokio::select! {
+                () = shutdown.cancelled(), if grace_ends.is_none() => self.stop(),
+                () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
+                read = wait_for(&mut self.claiming) => self.claim_read(read),
+                Some(end) = self.batches.join_next() => self.batch_ended(end)?,
+                () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
+                Some(input) = inbox.recv() => {
+                    if input == Input::ListenerUp {
+                        self.listening.cancel();
+                    }
+                    self.wake.handle(input, Instant::now());
+                }
+                Some(end) = listener.join_next() => return Err(listener_ended(end)),
+                () = sleep_until(next_summary) => {
+                    next_summary += SUMMARY_INTERVAL;
+                    self.say_summary();
+                }
+                () = sleep_until(until) => {}
+            }
+        }
+        self.finish().await
+    }
+
+    fn start_batch(&mut self) {
+        let (claimed, read) = oneshot::channel();
+        let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
+        let now = Instant::now();
+        let from = ClaimFrom { cursor: self.cursor.clone(), except: self.channels.exhausted(now) };
+        self.batches.spawn(drain.batch(session, from, claimed));
+        self.claiming = Some(read);
+        if let Some(next) = self.account.started(now) {
+            self.wake.handle(Input::PaceUntil(next), now);
+        }
+    }
+
+    /// A claim that failed drops its sender; the wake machine hears of it all the same.
+    fn claim_read(&mut self, read: Option<ClaimRead>) {
+        self.claiming = None;
+        let more = read.as_ref().is_some_and(|read| read.more);
+        if let Some(tenant) = read.and_then(|read| read.last_tenant) {
+            self.cursor.clear();
+            self.cursor.push_str(tenant.as_str());
+        }
+        self.wake.handle(Input::Claimed { more }, Instant::now());
+    }
+
+    fn batch_ended(&mut self, end: Result<BatchEnd, JoinError>) -> Result<(), RelayError> {
+        let end = end.map_err(|e| RelayError::Internal(format!("a batch ended badly: {e}")))?;
+        self.idle.extend(end.session);
+        let now = Instant::now();
+        let progress = match end.result {
+            Ok(report) => self.batch_reported(report, now)?,
+            Err(error) => self.database_failed(error, now)?,
+        };
+        self.wake.handle(Input::BatchEnded { progress }, now);
+        Ok(())
+    }
+
+    fn batch_reported(&mut self, report: BatchReport, now: Instant) -> Result<bool, RelayError> {
+        if let Some(down_for) = self.database.worked(now) {
+            self.wake.handle(Input::Recovered, now);
+            info!(down_s = down_for.as_secs(), "PostgreSQL can be worked with again");
+        }
+        self.summary.published += u64::try_from(report.published).unwrap_or(u64::MAX);
+        self.summary.failed += u64::try_from(report.failed).unwrap_or(u64::MAX);
+        for tenant in &report.sent {
+            if let Some(next) = self.channels.sent(tenant, now) {
+                self.wake.handle(Input::DueAt(next), now);
+            }
+        }
+        for wait in report.holds {
+            self.wake.handle(Input::DueAt(now + wait), now);
+        }
+        match report.failure {
+            Some(failure) => self.publisher_failed(&failure, now)?,
+            None if report.accepted => {
+                self.account.accepted(now);
+                if let Some(down_for) = self.publisher.accepted(now) {
+                    self.wake.handle(Input::Recovered, now);
+                    info!(down_s = down_for.as_secs(), "Ably accepts events again");
+                }
+            }
+            None => {}
+        }
+        Ok(report.progress)
+    }
+
+    fn publisher_failed(
+        &mut self,
+        failure: &PublishFailure,
+        now: Instant,
+    ) -> Result<(), RelayError> {
+        let pause = self.publisher.failed(failure, now, fastrand::u64(..));
+        if failure.class == FailureClass::ThrottledAccount {
+            self.account.throttled(now);
+        }
+        if self.config.once && self.gives_up(failure) {
+            return Err(RelayError::Publisher(failure.clone()));
+        }
+        if pause.say {
+            let remedy = failure.class.remedy();
+            let class = failure.class.as_str();
+            if failure.class == FailureClass::Configuration {
+                error!(class, remedy, "publishing is paused: {failure}");
+            } else {
+                warn!(class, remedy, "publishing is interrupted: {failure}");
+            }
+        }
+        self.wake.handle(Input::PauseUntil(now + pause.wait), now);
+        Ok(())
+    }
+
+    fn gives_up(&self, failure: &PublishFailure) -> bool {
+        failure.class == FailureClass::Configuration
+            || (failure.class == FailureClass::Outage
+                && self.publisher.failures() >= ONCE_OUTAGES_MAX)
+    }
+
+    fn database_failed(&mut self, error: StoreError, now: Instant) -> Result<bool, RelayError> {
+        if let StoreError::StatementLost(_) = error {
+            // The store has told it, and new connections do without prepared statements.
+            debug!(%error, "a connection is given up");
+            self.wake.handle(Input::PauseUntil(now + STATEMENT_LOST_PAUSE), now);
+            return Ok(true);
+        }
+        if self.config.once {
+            return Err(error.into());
+        }
+        let pause = self.database.failed(&error.to_string(), now);
+        if pause.say {
+            let remedy = error.remedy();
+            if error.is_transient() {
+                warn!(%error, remedy, "PostgreSQL cannot be worked with: {error}");
+            } else {
+                error!(%error, remedy, "PostgreSQL cannot be worked with: {error}");
+            }
+        } else {
+            debug!(%error, "PostgreSQL still cannot be worked with");
+        }
+        self.wake.handle(Input::PauseUntil(now + pause.wait), now);
+        Ok(true)
+    }
+
+    fn stop(&mut self) {
+        self.grace_ends = Some(Instant::now() + self.config.grace);
+        self.wake.handle(Input::Stop, Instant::now());
+        info!(in_flight = self.wake.in_flight(), "stopping: no new claims");
+    }
+
+    fn say_summary(&mut self) {
+        let published = self.summary.published - self.said.published;
+        let failed = self.summary.failed - self.said.failed;
+        if published + failed > 0 {
+            info!(published, failed, "published {published} events in the last 30 s");
+        }
+        self.said = self.summary;
+    }
+
+    async fn finish(mut self) -> Result<Summary, RelayError> {
+        self.summary.abandoned_batches = self.batches.len();
+        if !self.batches.is_empty() {
+            warn!(
+                batches = self.batches.len(),
+                "the grace period is over; what was in flight stays pending and is repeated with the same ids"
+            );
+            self.batches.shutdown().await;
+        }
+        if self.config.once
+            && let Some(session) = self.idle.pop()
+        {
+            self.summary.left = Some(session.backlog(BACKLOG_COUNT_MAX).await?);
+        }
+        info!(published = self.summary.published, failed = self.summary.failed, "relay stopped");
+        Ok(self.summary)
+    }
+}
+
+/// Waits for the claim under way, for ever when there is none.
+async fn wait_for(claiming: &mut Option<oneshot::Receiver<ClaimRead>>) -> Option<ClaimRead> {
+    match claiming {
+        Some(read) => read.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn listener_ended(end: Result<(), JoinError>) -> RelayError {
+    match end {
+        Ok(()) => RelayError::Internal("the listener has ended".into()),
+        Err(error) => RelayError::Internal(format!("the listener ended badly: {error}")),
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::fault_point::{self, Step};
@@ -124,10 +125,12 @@ impl Drain {
         }
         report.progress |= abandon(&open, &plan, suspects).await?;
         self.record(&mut plan.parts).await?;
+        // Before the statement: from its answer on nobody tells us when the lock ends.
+        let locked = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
         fault_point::pass(Step::BeforeRequest);
 
-        let results = requests::publish(&self.ably, &plan.parts).await;
+        let results = requests::publish(&self.ably, &plan.parts, locked).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             forget_groups: std::mem::take(&mut plan.forget),

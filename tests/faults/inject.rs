@@ -27,7 +27,7 @@ impl World {
             Fault::CrashAt(step) => self.crash_at(step).await,
             Fault::TermAt(step) => self.term_at(step).await,
             Fault::TermAtStart => self.term_at_start().await,
-            Fault::Term => self.term().await,
+            Fault::Term => self.term(),
             Fault::StopAt(step, length) => self.stop_at(step, length).await,
             Fault::KillAll => self.kill_all(),
             Fault::KillInRequest { accepted } => self.kill_in_request(accepted).await,
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    async fn term(&mut self) {
+    fn term(&mut self) {
         let number = self.rng.usize(0..self.relays.len());
         let next = self.command(number).start();
         let relay = std::mem::replace(&mut self.relays[number], next);
@@ -161,12 +161,14 @@ impl World {
     async fn ably_trouble(&mut self, json: &str, ms: u64) {
         self.ably.clear_faults().await;
         self.ably.fault(json).await;
+        // The relays may be waiting out what came before.
+        self.ably
+            .wait_until("the fault", async |stats| {
+                stats["faults"][0]["hits"].as_u64().is_some_and(|hits| hits > 0)
+            })
+            .await;
         let length = Duration::from_millis(self.rng.u64(ms / 2..=ms));
         tokio::time::sleep(length).await;
-        let hits = self.ably.stats().await["faults"][0]["hits"].as_u64().unwrap_or(0);
-        if hits == 0 {
-            self.complaints.push(format!("{json} met nobody"));
-        }
         self.ably.clear_faults().await;
         self.usual_trouble().await;
     }
@@ -174,9 +176,9 @@ impl World {
     async fn proxy_trouble(&mut self, length: Duration, silent: bool) {
         let proxy = self.proxy.as_ref().expect("a proxy");
         if silent {
-            proxy.blackhole()
+            proxy.blackhole();
         } else {
-            proxy.refuse()
+            proxy.refuse();
         }
         tokio::time::sleep(length).await;
         proxy.heal();
@@ -198,7 +200,7 @@ impl World {
         let mut sink = pin!(client.copy_in::<_, std::io::Cursor<Vec<u8>>>(sql).await.expect(sql));
         for chunk in 0..100 {
             let line =
-                |n: u32| format!("t{}\tTask\t1\tkitchen.task.moved\t{{\"n\":{n}}}\n", n % 10);
+                |n: u32| format!("bulk{}\tTask\t1\tkitchen.task.moved\t{{\"n\":{n}}}\n", n % 10);
             let lines: String = (chunk * 1_000..(chunk + 1) * 1_000).map(line).collect();
             sink.send(std::io::Cursor::new(lines.into_bytes())).await.expect("copy");
         }

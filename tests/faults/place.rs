@@ -80,7 +80,7 @@ impl Place {
     pub(crate) fn relay_dsn(&self) -> String {
         match self {
             Self::Pooled(_, Some(pooler)) => pooler.url("postgres") + "?pgbouncer=true",
-            _ => self.dsn(),
+            Self::Shared(_) | Self::Own(_) | Self::Pair(..) | Self::Pooled(_, None) => self.dsn(),
         }
     }
 

@@ -119,7 +119,7 @@ where
 
 /// Keeps sockets open, reading nothing, until the proxy is dropped.
 async fn hold<T>(_sockets: T) {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[tokio::test]

@@ -58,6 +58,20 @@ pub(crate) const LONG: &[Row] = &[
         ..Row::CALM
     },
     Row {
+        name: "Ably down longer than it remembers ids, replies lost before",
+        reported: "dedup windows end; what then?",
+        faults: &[Fault::Nothing(s(1)), Fault::Refuse(s(18))],
+        rounds: 2,
+        env: SHORT,
+        first: First::AblyByProxy,
+        load: Load::QUIET,
+        // Longer than the relay's longest pause of 15 s, as Ably's two minutes are.
+        ably: Ably { window: s(16), delay_ms: 8, lost_replies: 20 },
+        doubles: Doubles::ByContract,
+        once: true,
+        ..Row::CALM
+    },
+    Row {
         name: "half-open TCP to PostgreSQL",
         reported: "a firewall forgets the connection: pings and LISTEN hang for hours",
         faults: &[Fault::Blackhole(s(4))],
@@ -166,18 +180,6 @@ pub(crate) const ROWS: &[Row] = &[
         env: SHORT,
         first: First::AblyByProxy,
         ..trouble("Ably unreachable", "an outage fills the dead letters", &[Fault::Refuse(s(2))])
-    },
-    Row {
-        rounds: 1,
-        env: SHORT,
-        ably: Ably { window: s(3), delay_ms: 8, lost_replies: 20 },
-        doubles: Doubles::ByContract,
-        first: First::AblyByProxy,
-        ..trouble(
-            "Ably down longer than it remembers ids, replies lost before",
-            "dedup windows end; what then?",
-            &[Fault::Nothing(s(1)), Fault::Refuse(s(5)), Fault::Nothing(s(1)), Fault::Refuse(s(5))],
-        )
     },
     trouble(
         "replies lost after acceptance",

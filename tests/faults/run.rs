@@ -91,8 +91,9 @@ impl World {
             First::AblyByProxy => Some(Proxy::start(Upstream::Tcp(ably.addr())).await),
             First::LikeOthers | First::ClocksApart => None,
         };
-        let tenants: Vec<String> = (0..row.load.tenants.max(10))
+        let tenants: Vec<String> = (0..row.load.tenants)
             .map(tenant)
+            .chain((0..10).map(|n| format!("bulk{n}")))
             .chain(EXTRA_TENANTS.map(str::to_owned))
             .collect();
         let subscriber = Subscriber::start(&ably.url(), &tenants).await;
@@ -150,7 +151,7 @@ impl World {
             command = command.env("ABLY_ENDPOINT", &format!("http://{}", proxy.addr()));
         }
         if self.row.first == First::ClocksApart {
-            let seconds = if number % 2 == 0 { "600" } else { "-600" };
+            let seconds = if number.is_multiple_of(2) { "600" } else { "-600" };
             command = command.env("LD_PRELOAD", skew::library()).env("CLOCK_SKEW_S", seconds);
         }
         self.row.env.iter().fold(command, |command, (name, value)| command.env(name, value))

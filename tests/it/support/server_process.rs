@@ -58,7 +58,8 @@ impl ServerProcess {
             if guard.try_wait().expect("the guard's state").is_some() {
                 let mut said = String::new();
                 log.rewind().and_then(|()| log.read_to_string(&mut said)).expect("the log");
-                eprintln!("the server ended: {said}");
+                // Into the test's own output.
+                let _ = writeln!(std::io::stderr(), "the server ended: {said}");
                 return None;
             }
             assert!(Instant::now() < deadline, "the server is not ready after 30 s");

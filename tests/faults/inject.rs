@@ -104,6 +104,8 @@ impl World {
     fn term(&mut self) {
         let number = self.rng.usize(0..self.relays.len());
         let next = self.command(number).start();
+        // As a rolling deployment does; ending it before is another row.
+        next.wait_until_listening();
         let relay = std::mem::replace(&mut self.relays[number], next);
         let code = relay.terminate();
         if code != Some(0) {

@@ -136,6 +136,10 @@ impl World {
             let relay = self.command(number).start();
             self.relays.push(relay);
         }
+        // Every other time the next fault may meet them while they start.
+        if self.rng.bool() {
+            self.relays.iter().for_each(RelayProcess::wait_until_listening);
+        }
     }
 
     async fn kill_in_request(&mut self, accepted: bool) {

@@ -33,9 +33,6 @@ const LANES: usize = 4;
 /// Runs of each row, unless a row is run once.
 const SEEDS: u64 = 2;
 
-/// No run takes longer; the slowest wait a minute for time-outs.
-const RUN_LIMIT: Duration = Duration::from_secs(300);
-
 /// When the time for everything is over, what has not started counts as red.
 const TOTAL_LIMIT: Duration = Duration::from_secs(1_500);
 
@@ -130,14 +127,14 @@ fn one(row: Row, seed: u64) -> Result<Outcome, String> {
             .enable_all()
             .build()
             .expect("runtime");
-        let outcome =
-            runtime.block_on(async { tokio::time::timeout(RUN_LIMIT, run::run(row, seed)).await });
+        let outcome = runtime
+            .block_on(async { tokio::time::timeout(run::limit(&row), run::run(row, seed)).await });
         runtime.shutdown_timeout(Duration::from_secs(5));
         outcome
     };
     match std::thread::spawn(work).join() {
         Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(_)) => Err(format!("did not end within {} s", RUN_LIMIT.as_secs())),
+        Ok(Err(_)) => Err(format!("did not end within {} s", run::limit(&row).as_secs())),
         Err(panic) => Err(panic
             .downcast_ref::<String>()
             .cloned()

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::place::Place;
 use super::proxy::{Proxy, Upstream};
-use super::row::{First, Place as Kind, Row};
+use super::row::{Fault, First, Place as Kind, Row};
 use super::skew;
 use super::subscriber::Subscriber;
 use super::verdict::{Left, Stored, Verdict};
@@ -16,8 +16,25 @@ use super::writers::{OVERLAPPING, Writers, connect, insert, tenant};
 use crate::support::local_ably::LocalAbly;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
-/// How long the backlog may take when the last fault is over.
+/// How long the rest may take when the last fault is over.
 const DRAIN_LIMIT: Duration = Duration::from_secs(150);
+
+/// Events of a backlog that a loaded machine publishes in a second at the least, in a debug build.
+const EVENTS_PER_SECOND_MIN: u64 = 500;
+
+/// How long a run may take; the slowest wait a minute for time-outs.
+pub(crate) fn limit(row: &Row) -> Duration {
+    Duration::from_secs(150) + drain_limit(row)
+}
+
+fn drain_limit(row: &Row) -> Duration {
+    let backlog = |fault: &Fault| match fault {
+        Fault::Backlog(events) => u64::try_from(*events).unwrap_or(0),
+        _ => 0,
+    };
+    let events: u64 = row.faults.iter().map(backlog).sum();
+    DRAIN_LIMIT + Duration::from_secs(events / EVENTS_PER_SECOND_MIN)
+}
 
 /// Tenants of the faults that bring their own events.
 pub(crate) const EXTRA_TENANTS: [&str; 5] = ["alone", "big", "small", OVERLAPPING, "held"];
@@ -222,14 +239,14 @@ impl World {
     }
 
     async fn wait_for_the_drain(&mut self, client: &Client) {
-        let deadline = Instant::now() + DRAIN_LIMIT;
+        let deadline = Instant::now() + drain_limit(&self.row);
         let sql = "select not exists (select from outbox.event where status = 'pending') \
                    and not exists (select from outbox.in_flight) \
                    and not exists (select from outbox.hold)";
         while !client.query_one(sql, &[]).await.expect(sql).get::<_, bool>(0) {
             self.replace_the_dead();
             if Instant::now() > deadline {
-                let limit = DRAIN_LIMIT.as_secs();
+                let limit = drain_limit(&self.row).as_secs();
                 self.complaints.push(format!("events still wait after {limit} s"));
                 return;
             }

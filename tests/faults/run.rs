@@ -28,9 +28,8 @@ pub(crate) fn limit(row: &Row) -> Duration {
 }
 
 fn drain_limit(row: &Row) -> Duration {
-    let backlog = |fault: &Fault| match fault {
-        Fault::Backlog(events) => u64::try_from(*events).unwrap_or(0),
-        _ => 0,
+    let backlog = |fault: &Fault| {
+        if let Fault::Backlog(events) = fault { u64::try_from(*events).unwrap_or(0) } else { 0 }
     };
     let events: u64 = row.faults.iter().map(backlog).sum();
     DRAIN_LIMIT + Duration::from_secs(events / EVENTS_PER_SECOND_MIN)
@@ -174,10 +173,11 @@ impl World {
         self.row.env.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
-    /// Starts a relay in the place of each that has ended.
-    pub(crate) fn replace_the_dead(&mut self) {
+    /// No fault of the matrix is a reason to give up; so that the rest is seen too, another takes its place.
+    fn replace_the_dead(&mut self) {
         for number in 0..self.relays.len() {
-            if self.relays[number].ended().is_some() {
+            if let Some(status) = self.relays[number].ended() {
+                self.complaints.push(format!("relay {number} ended by itself: {status}"));
                 self.relays[number] = self.command(number).start();
             }
         }

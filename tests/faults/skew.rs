@@ -30,3 +30,26 @@ fn the_library_shifts_the_wall_clock_of_a_process() {
     assert!((500..700).contains(&(seconds("600") - seconds("0"))));
     assert!((-700..-500).contains(&(seconds("-600") - seconds("0"))));
 }
+
+/// The row with wrong clocks shows it for the moments it meets; this holds for all of them.
+#[test]
+fn no_layer_that_decides_reads_the_wall_clock() {
+    let reads = ["SystemTime::now", "Timestamp::now", "Zoned::now", "UtcDateTime::now"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders: Vec<_> = ["domain", "store", "ably", "relay"].map(|l| root.join(l)).into();
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of the sources").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let found = reads.iter().find(|read| text.contains(**read));
+                assert_eq!(found, None, "{}: time is PostgreSQL's or monotonic", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 30, "the sources were not found");
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::domain::policy::OnFailed;
+
 /// Every setting, parsed and checked. The limits and the meaning of each are in
 /// [`super::table::SETTINGS`], from which the values are filled in.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub canary_interval: Duration,
     /// `relay.max_message_bytes`, in bytes.
     pub max_message_bytes: usize,
+    /// `relay.on_failed`.
+    pub on_failed: OnFailed,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
     /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
@@ -71,6 +75,7 @@ impl Settings {
             poll_interval: Duration::ZERO,
             canary_interval: Duration::ZERO,
             max_message_bytes: 0,
+            on_failed: OnFailed::Skip,
             shutdown_grace: Duration::ZERO,
             log_level: String::new(),
             log_format: LogFormat::Auto,

@@ -10,6 +10,7 @@ mod ably_client;
 mod cli;
 mod connect;
 mod crash;
+mod dead_letters;
 mod dev;
 mod drain;
 mod emulator_client;

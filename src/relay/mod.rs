@@ -7,6 +7,7 @@
 mod coordinator;
 mod database_state;
 mod drain;
+mod fault_point;
 mod listener;
 mod news;
 pub mod outcome;

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`migrate`] (the schema), [`schema_name`], [`error`];
+//! [`retention`] (old events), [`migrate`] (the schema), [`schema_name`], [`error`];
 //! beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
@@ -14,6 +14,7 @@ pub mod dsn;
 pub mod error;
 pub mod listen;
 pub mod migrate;
+pub mod retention;
 pub mod schema_name;
 pub mod session;
 pub mod statement;

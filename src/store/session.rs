@@ -291,7 +291,11 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError>
     Ok(())
 }
 
-async fn refuse_other_schema(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
+/// Whether the database's steps are this program's.
+pub(super) async fn refuse_other_schema(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<(), StoreError> {
     let steps = migrate::status(client, schema).await?;
     let missing = steps.into_iter().find(|step| step.state == migrate::StepState::Missing);
     missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))

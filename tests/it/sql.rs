@@ -1,6 +1,6 @@
 //! Every SQL file against a real server.
 
-use outbox_relay::store::application;
+use outbox_relay::store::{application, retention};
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 
@@ -11,7 +11,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let outbox = Outbox::create("prepare").await;
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
-    for statement in ALL.iter().chain(application::STATEMENTS) {
+    for statement in ALL.iter().chain(application::STATEMENTS).chain(retention::STATEMENTS) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await

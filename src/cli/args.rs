@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, migrate, run};
+use super::{dev, emulator, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -18,6 +18,7 @@ Examples:
   outbox-relay migrate up                           create or update the outbox's schema
   outbox-relay run                                  publish until SIGTERM
   outbox-relay run --once                           publish what is waiting, then exit
+  outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
@@ -70,6 +71,10 @@ pub(super) enum Command {
     Emulator(emulator::Options),
     /// The outbox's schema in your database
     Migrate(migrate::Options),
+    /// Delete published events that are old, with or without an archive
+    Prune(prune::Options),
+    /// Take the payload out of old events and keep the rest
+    Scrub(scrub::Options),
 }
 
 impl Command {
@@ -79,6 +84,7 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
+            Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod assemble;
+mod consent;
 mod dev;
 mod emulator;
 mod failure;
@@ -12,7 +13,10 @@ mod flags;
 mod logging;
 mod migrate;
 mod output;
+mod progress;
+mod prune;
 mod run;
+mod scrub;
 mod signals;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -109,5 +113,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,
+        Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Scrub(options) => scrub::execute(&options, &context).await,
     }
 }

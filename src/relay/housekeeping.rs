@@ -208,7 +208,8 @@ impl Housekeeping {
 
     /// One transaction. Whether it was the last; `None` when it is another's turn.
     async fn batch(&mut self) -> Result<Option<bool>, HousekeepingError> {
-        let left = self.bounds.rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.tally.changed));
+        let left =
+            self.bounds.rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.tally.changed));
         let take = self.bounds.batch.min(u32::try_from(left).unwrap_or(u32::MAX));
         let window = Window { after: self.bounds.after, look_at: self.look_at, take };
         let batch = self.keeper.begin().await?;

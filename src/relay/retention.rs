@@ -121,8 +121,8 @@ impl Retention {
     async fn round(self, after: Seq) -> Result<Round, HousekeepingError> {
         let keeper = self.store.keeper(self.purpose).await?;
         let bounds = Bounds { after, batches: Some(ROUND_BATCHES), ..Bounds::default() };
-        let mut walk =
-            Housekeeping::new(keeper, self.selection.clone(), self.work.clone(), bounds).exclusive();
+        let mut walk = Housekeeping::new(keeper, self.selection.clone(), self.work.clone(), bounds)
+            .exclusive();
         // Whoever ends the relay drops this.
         let end = walk.run(&CancellationToken::new(), |_| {}).await;
         if let Work::Write(archive) = &self.work {
@@ -135,7 +135,10 @@ impl Retention {
         let Tally { looked_at, changed, passed_over, .. } = round.tally;
         if changed > 0 {
             let hours = self.selection.older_than.as_secs() / 3_600;
-            info!(deleted = changed, passed_over, looked_at, hours, "pruned {changed} published events");
+            info!(
+                deleted = changed,
+                passed_over, looked_at, hours, "pruned {changed} published events"
+            );
         } else {
             debug!(looked_at, passed_over, end = round.end.as_str(), "nothing to prune");
         }

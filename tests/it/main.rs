@@ -11,6 +11,7 @@ mod migrations;
 mod outage;
 mod private_postgres;
 mod readme;
+mod retention;
 mod sql;
 mod startup;
 mod subscribers;

@@ -1,8 +1,8 @@
 //! Every SQL file against a real server.
 
-use outbox_relay::store::{application, retention};
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
+use outbox_relay::store::{application, retention};
 
 use crate::support::outbox::Outbox;
 

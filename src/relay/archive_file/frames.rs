@@ -36,22 +36,24 @@ enum Frame {
 /// Looks through a file of `len` bytes.
 pub(super) fn examine(file: &mut (impl Read + Seek), len: u64) -> io::Result<Tail> {
     let mut reader = Reader { inner: BufReader::new(file), at: 0, len };
-    let mut last = None;
-    while reader.at < len {
+    let (mut last, mut tail) = (None, Tail::Complete);
+    while reader.at < len && tail == Tail::Complete {
         let begins = reader.at;
-        match reader.frame()? {
-            Frame::Ends(end) => last = Some((begins, end)),
-            Frame::Torn => return Ok(Tail::Torn { from: begins }),
-            Frame::Foreign if reader.only_zeros_from(begins)? => {
-                // The file had grown, and its bytes did not reach the disk.
-                return Ok(Tail::Torn { from: begins });
+        tail = match reader.frame()? {
+            Frame::Ends(end) => {
+                last = Some((begins, end));
+                Tail::Complete
             }
+            Frame::Torn => Tail::Torn { from: begins },
+            // The file had grown, and its bytes did not reach the disk.
+            Frame::Foreign if reader.only_zeros_from(begins)? => Tail::Torn { from: begins },
             Frame::Foreign => return Ok(Tail::Foreign { at: begins }),
         }
     }
+    // Also before a torn one: zeros in the middle of a frame can make two out of it.
     match last {
         Some((begins, end)) if !reader.decodes(begins, end)? => Ok(Tail::Torn { from: begins }),
-        _ => Ok(Tail::Complete),
+        _ => Ok(tail),
     }
 }
 
@@ -168,7 +170,9 @@ mod tests {
     fn frames_of_every_shape_are_walked_and_every_cut_is_found() {
         let noise: Vec<u8> = (0..300_000).map(|_| fastrand::u8(..)).collect();
         for text in [&b""[..], b"x", &[7; 200_000], &noise, &noise[..300], &noise[..70_000]] {
-            for (checksum, known_size) in [(true, true), (true, false), (false, true), (false, false)] {
+            for (checksum, known_size) in
+                [(true, true), (true, false), (false, true), (false, false)]
+            {
                 let mut bytes = frame(b"before", true, false);
                 let from = bytes.len() as u64;
                 bytes.extend(frame(text, checksum, known_size));

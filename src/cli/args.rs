@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, migrate, prune, run, scrub};
+use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -18,6 +18,9 @@ Examples:
   outbox-relay migrate up                           create or update the outbox's schema
   outbox-relay run                                  publish until SIGTERM
   outbox-relay run --once                           publish what is waiting, then exit
+  outbox-relay events list --since 2h               what has failed, and why
+  outbox-relay events requeue --code 40009 --dry-run  what would be published once more
+  outbox-relay holds list                           which tenants wait, and why
   outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
@@ -31,7 +34,7 @@ Output:
 Exit codes:
     0  done, or stopped as asked
     2  wrong usage
-   65  bad data
+   65  bad data: no such event, an event that cannot be requeued, a schema that differs
    69  a dependency is unavailable (database, Ably)
    70  internal error
    75  temporary failure, try again
@@ -71,6 +74,10 @@ pub(super) enum Command {
     Emulator(emulator::Options),
     /// The outbox's schema in your database
     Migrate(migrate::Options),
+    /// List, show, requeue and discard events
+    Events(events::Options),
+    /// Tenants that have to wait: list, release
+    Holds(holds::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
     /// Take the payload out of old events and keep the rest
@@ -84,7 +91,7 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

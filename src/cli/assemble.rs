@@ -101,6 +101,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
         plan: PlanLimits {
             message_bytes_max: settings.max_message_bytes,
             group_events_max: settings.rows_per_tenant,
+            on_failed: settings.on_failed,
         },
         wake: WakeConfig {
             slots: settings.max_in_flight,

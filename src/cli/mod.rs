@@ -1,23 +1,28 @@
 //! The commands of the binary: parse, read the settings, log, run, map to an exit code.
 //!
 //! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
-//! `logging`, `signals`, `output`, and one file a command.
+//! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
+//! command.
 
 mod args;
 mod assemble;
 mod consent;
 mod dev;
 mod emulator;
+mod events;
 mod failure;
 mod flags;
+mod holds;
 mod logging;
 mod migrate;
+mod operate;
 mod output;
 mod progress;
 mod prune;
 mod run;
 mod scrub;
 mod signals;
+mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -113,6 +118,8 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,
+        Command::Events(options) => events::execute(&options, &context).await,
+        Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
     }

@@ -27,7 +27,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
                 "{} events were published, {} are still pending; {} tenants are on hold",
                 summary.published, left.pending, left.held_tenants
             ),
-            "run it again later; `select * from outbox.hold` says who waits and why",
+            "run it again later; `outbox-relay holds list` says who waits and why",
         )),
         _ => Ok(()),
     }

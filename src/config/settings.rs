@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::domain::policy::OnFailed;
+
 /// Every setting, parsed and checked. The limits and the meaning of each are in
 /// [`super::table::SETTINGS`], from which the values are filled in.
 #[derive(Debug, Clone)]
@@ -43,6 +45,8 @@ pub struct Settings {
     pub canary_interval: Duration,
     /// `relay.max_message_bytes`, in bytes.
     pub max_message_bytes: usize,
+    /// `relay.on_failed`.
+    pub on_failed: OnFailed,
     /// `retention.published`; zero keeps events for ever.
     pub retention_published: Duration,
     /// `retention.interval`.
@@ -78,6 +82,7 @@ impl Settings {
             poll_interval: Duration::ZERO,
             canary_interval: Duration::ZERO,
             max_message_bytes: 0,
+            on_failed: OnFailed::Skip,
             retention_published: Duration::ZERO,
             retention_interval: Duration::ZERO,
             retention_archive: RetentionArchive::Off,

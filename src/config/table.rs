@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
+use crate::domain::policy::OnFailed;
 
 /// One setting: its names, its default, its limits and its meaning.
 #[derive(Debug, Clone, Copy)]
@@ -244,6 +245,18 @@ pub static SETTINGS: &[Setting] = &[
         example: "64KiB",
         kind: Kind::Size { min: 1_024, max: 262_144, set: |s, v| s.max_message_bytes = v },
         doc: "The size limit of your Ably package: 64 KiB (Free, Standard) or 256 KiB (Pro, Enterprise). Too high: Ably refuses what the relay sends, and the event fails. Too low: events fail that Ably would take.",
+    },
+    Setting {
+        key: "relay.on_failed",
+        env: &["OUTBOX_RELAY_ON_FAILED"],
+        flag: None,
+        default: Some("skip"),
+        example: "skip",
+        kind: Kind::Choice {
+            names: OnFailed::NAMES,
+            set: |s, v| OnFailed::named(v).map(|policy| s.on_failed = policy).is_some(),
+        },
+        doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
     },
     Setting {
         key: "retention.published",

@@ -66,6 +66,8 @@ pub struct Event {
     pub created_at: String,
     /// How many publishes that contained this event Ably has refused on merits.
     pub attempts: i32,
+    /// How often an operator has requeued it after it had failed.
+    pub generation: i32,
 }
 
 // By hand: a payload is personal data and must not end up in a log through `{:?}`.
@@ -78,6 +80,7 @@ impl fmt::Debug for Event {
             .field("event_type", &self.event_type)
             .field("payload_bytes", &self.payload.len())
             .field("attempts", &self.attempts)
+            .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
 }

@@ -55,7 +55,7 @@ impl Message {
     pub fn of_event(event: &Event, bytes_max: usize) -> Result<Self, Refusal> {
         check_names(event)?;
         let message = Self {
-            id: message_id(&event.id),
+            id: message_id(&event.id, event.generation),
             name: event.event_type.clone(),
             data: envelope(event),
             encoding: "json",
@@ -155,13 +155,28 @@ fn check_names(event: &Event) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Ably reads `x:0` as base and index, so an id with a colon is escaped; a UUID or cuid stays as it is.
-fn message_id(event_id: &str) -> String {
-    if event_id.contains(':') {
+/// The id under which an event goes alone: its own, or `id.r1`, `id.r2`… after it was requeued, because
+/// Ably would take the id that it has seen for a repeat and drop it. No two events ever share one.
+///
+/// Ably reads `x:0` as base and index, so an id with a colon is escaped; a UUID or cuid stays as it is. An
+/// id that itself ends like a requeued one always gets a suffix, `.r0` at first.
+fn message_id(event_id: &str, generation: i32) -> String {
+    let mut id = if event_id.contains([':', '%']) {
         event_id.replace('%', "%25").replace(':', "%3A")
     } else {
         event_id.to_owned()
+    };
+    if generation > 0 || ends_like_requeued(event_id) {
+        // Writing to a String cannot fail.
+        _ = write!(id, ".r{}", generation.max(0));
     }
+    id
+}
+
+fn ends_like_requeued(event_id: &str) -> bool {
+    event_id
+        .rsplit_once(".r")
+        .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn envelope(event: &Event) -> String {
@@ -235,6 +250,7 @@ mod tests {
             payload_occurred_at: None,
             created_at: "2026-01-24T00:00:00.000Z".into(),
             attempts: 0,
+            generation: 0,
         }
     }
 
@@ -291,6 +307,24 @@ mod tests {
     }
 
     #[test]
+    fn a_requeued_event_goes_under_a_new_message_id_and_its_own_envelope_id() {
+        for (id, generation, expected) in [
+            ("018f-1", 0, "018f-1"),
+            ("018f-1", 1, "018f-1.r1"),
+            ("018f-1", 12, "018f-1.r12"),
+            ("a:b", 1, "a%3Ab.r1"),
+            ("a.r1", 0, "a.r1.r0"),
+            ("a.r1", 1, "a.r1.r1"),
+            ("a.rx", 0, "a.rx"),
+        ] {
+            let event = Event { id: id.into(), generation, ..event() };
+            let message = Message::of_event(&event, usize::MAX).unwrap();
+            assert_eq!(message.id, expected);
+            assert!(message.data.starts_with(&format!("{{\"id\":\"{id}\",")), "{}", message.data);
+        }
+    }
+
+    #[test]
     fn headers_become_extras_and_count() {
         let plain = Message::of_event(&event(), usize::MAX).unwrap().counted_bytes();
         let event = Event { headers: Some(r#"{"a": 1}"#.into()), ..event() };
@@ -328,9 +362,12 @@ mod tests {
         }
 
         #[test]
-        fn two_ids_never_share_a_message_id(a in "[a:%30]{1,6}", b in "[a:%30]{1,6}") {
-            prop_assume!(a != b && a.contains(':') == b.contains(':'));
-            prop_assert_ne!(message_id(&a), message_id(&b));
+        fn two_events_or_deliveries_never_share_a_message_id(
+            a in "[a:%3A]{0,3}(\\.r[01]{0,2}){0,2}", g in 0..3, b in "[a:%3A]{0,3}(\\.r[01]{0,2}){0,2}", h in 0..3,
+        ) {
+            prop_assume!((&a, g) != (&b, h));
+            prop_assert_ne!(message_id(&a, g), message_id(&b, h));
+            prop_assert!(!message_id(&a, g).contains(':'));
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`event`] (a row of the outbox), [`channel`] (where it goes), [`message`] (what Ably
 //! and the subscriber receive), [`failure`] (what can go wrong, and what is done about it),
-//! [`backoff`] (how long to wait).
+//! [`policy`] (who waits for a failed event), [`backoff`] (how long to wait).
 
 pub mod backoff;
 pub mod channel;
 pub mod event;
 pub mod failure;
 pub mod message;
+pub mod policy;

@@ -27,7 +27,8 @@ pub struct EmulatorConfig {
     /// Largest request body or WebSocket frame in bytes. Default 524,288: the smaller of the two limits
     /// that Ably documents (512 KiB per POST body, 2 MiB per batch), so that what passes here passes there.
     pub body_bytes_max: usize,
-    /// How far back history, rewind and resume reach. Default 120 s, as Ably's without persistence.
+    /// How far back history, rewind and resume reach, and how long messages are kept in memory at most.
+    /// Default 120 s, as Ably's without persistence.
     pub retention: Duration,
     /// Messages kept in memory, over all channels. Default 100,000; the oldest go first.
     pub retained_messages_max: usize,

@@ -254,8 +254,16 @@ impl Channels {
         self.ring_messages += frame.messages.len();
         self.ring_bytes += frame.bytes;
         self.ring.push_back(frame);
+        let now_ms = self.ring.back().map_or(0, |newest| newest.timestamp);
+        self.evict(now_ms);
+    }
+
+    /// Forgets frames beyond the limits of count and bytes, and those that history no longer reaches.
+    fn evict(&mut self, now_ms: u64) {
+        let old = now_ms.saturating_sub(self.limits.retention_ms);
         while self.ring_messages > self.limits.messages_max
             || self.ring_bytes > self.limits.bytes_max
+            || self.ring.front().is_some_and(|oldest| oldest.timestamp < old)
         {
             let Some(evicted) = self.ring.pop_front() else { break };
             self.ring_messages -= evicted.messages.len();
@@ -272,6 +280,7 @@ impl Channels {
 
     /// Forgets expired ids and idle channels. Called once in a while: publishing forgets only its own.
     pub(super) fn sweep(&mut self, now_ms: u64) {
+        self.evict(now_ms);
         let (window, retention) = (self.limits.dedup_window_ms, self.limits.retention_ms);
         let (mut forgotten, mut through) = (0, self.forgotten_through);
         self.by_name.retain(|_, channel| {

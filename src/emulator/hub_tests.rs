@@ -229,3 +229,14 @@ fn memory_is_bounded_over_all_channels() {
     assert_eq!(held, channels.ring.len());
     assert!(channels.ring_bytes <= 100_000 && channels.ring.len() > 50);
 }
+
+#[test]
+fn what_history_no_longer_reaches_is_not_kept_in_memory() {
+    let mut channels = channels(&EmulatorConfig::default());
+    for n in 0..1_000_u64 {
+        put(&mut channels, &n.to_string(), T0 + n * 1_000).unwrap();
+    }
+    assert_eq!(channels.ring.len(), 121, "one a second for two minutes");
+    channels.sweep(T0 + 2_000_000);
+    assert_eq!((channels.ring.len(), channels.ring_messages, channels.ring_bytes), (0, 0, 0));
+}

@@ -126,6 +126,7 @@ impl Drain {
         let results = requests::publish(&self.ably, &plan.parts).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
+            blocking: std::mem::take(&mut plan.blocking),
             forget_groups: std::mem::take(&mut plan.forget),
             ..Settlement::default()
         };
@@ -234,6 +235,13 @@ fn log(settlement: &Settlement) {
             code = ?refusal.code,
             ably_code = refusal.ably_code,
             "event at position {seq} failed: {refusal}"
+        );
+    }
+    for seq in &settlement.blocking {
+        warn!(
+            seq = seq.0,
+            remedy = "see `outbox-relay holds list`; then `events requeue` or `events discard`",
+            "the later events of its tenant wait until somebody decides about the event at position {seq}"
         );
     }
     for hold in &settlement.holds {

@@ -6,6 +6,7 @@ use super::plan::{Company, Part};
 use crate::domain::backoff::Backoff;
 use crate::domain::failure::{FailureClass, PublishFailure, UNKNOWN_ATTEMPTS_MAX};
 use crate::domain::message::{ErrorCode, Refusal};
+use crate::domain::policy::OnFailed;
 use crate::store::claim::{Hold, Settlement};
 
 /// A tenant over its channel's rate: Ably's window is a second.
@@ -81,6 +82,9 @@ fn refuse(settlement: &mut Settlement, part: &Part, failure: &PublishFailure, fo
         message: failure.message.clone(),
         ably_code: failure.code,
     };
+    if for_good && part.on_failed == OnFailed::Block {
+        settlement.blocking.extend(&part.seqs);
+    }
     let list = if for_good { &mut settlement.failed } else { &mut settlement.refused };
     list.extend(part.seqs.iter().map(|seq| (*seq, refusal.clone())));
     forget_group(settlement, part);
@@ -130,6 +134,7 @@ mod tests {
             company,
             hold_failures: 0,
             attempts,
+            on_failed: OnFailed::Skip,
             spec: Spec { channel, messages: Vec::new() },
             tenant_id,
         }
@@ -190,6 +195,24 @@ mod tests {
             (0, 2),
             "innocents never fail together"
         );
+    }
+
+    #[test]
+    fn only_an_event_that_has_failed_for_good_blocks_its_tenant() {
+        let strict = |part| Part { on_failed: OnFailed::Block, ..part };
+        let (alone, _) = settled(&strict(part(1, 0)), FailureClass::Content);
+        assert_eq!((alone.blocking, alone.failed.len()), (vec![Seq(1)], 1));
+        let (last, _) = settled(&strict(part(1, UNKNOWN_ATTEMPTS_MAX - 1)), FailureClass::Unknown);
+        assert_eq!(last.blocking, [Seq(1)]);
+        for (part, class) in [
+            (strict(part(3, 0)), FailureClass::Content),
+            (strict(part(1, 0)), FailureClass::Unknown),
+            (strict(part(1, 100)), FailureClass::Outage),
+            (strict(part(1, 100)), FailureClass::ThrottledChannel),
+            (part(1, 0), FailureClass::Content),
+        ] {
+            assert_eq!(settled(&part, class).0.blocking, [], "{class:?}");
+        }
     }
 
     #[test]

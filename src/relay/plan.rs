@@ -7,19 +7,25 @@
 //! - an event whose row carries the trace of a lock (it was about to be sent, and nobody settled it) goes
 //!   alone;
 //! - an event that Ably has refused together with others comes back in ever smaller company.
+//!
+//! Under [`OnFailed::Block`] a run ends before an event that can never be sent. It is failed when it has
+//! become the first, so that what stands before it has been published by then.
 
 use crate::domain::channel::ChannelName;
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::message::{ErrorCode, MESSAGE_BYTES_WARN, Message, Refusal, Spec};
+use crate::domain::policy::OnFailed;
 use crate::store::claim::{Claimed, Run};
 
-/// Bounds of a plan.
+/// Bounds and policy of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanLimits {
     /// Bytes of a message, and of all messages of a group together, as Ably counts them.
     pub message_bytes_max: usize,
     /// Events of a group; Ably takes 1,000.
     pub group_events_max: usize,
+    /// For tenants without a policy of their own.
+    pub on_failed: OnFailed,
 }
 
 /// What to do with a claim.
@@ -29,6 +35,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// Events that can never be sent.
     pub refused: Vec<(Seq, Refusal)>,
+    /// Those of `refused` whose tenants wait for an operator from now on.
+    pub blocking: Vec<Seq>,
     /// Tenants whose recorded group lacks events, because somebody changed them.
     pub broken: Vec<TenantId>,
     /// Tenants whose recorded group holds an event that can no longer be sent.
@@ -50,6 +58,8 @@ pub struct Part {
     pub hold_failures: i32,
     /// The most attempts that any of the events has behind it.
     pub attempts: i32,
+    /// What becomes of the tenant when the event fails for good.
+    pub on_failed: OnFailed,
     /// The messages.
     pub spec: Spec,
 }
@@ -78,7 +88,8 @@ pub fn plan(runs: Vec<Run>, limits: PlanLimits, mut new_base: impl FnMut() -> St
 }
 
 fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl FnMut() -> String) {
-    let Run { tenant_id, group, hold_failures, events } = run;
+    let Run { tenant_id, group, hold_failures, on_failed, events } = run;
+    let on_failed = on_failed.unwrap_or(limits.on_failed);
     if group.as_ref().is_some_and(|group| group.events != events.len()) {
         plan.broken.push(tenant_id);
         return;
@@ -87,14 +98,18 @@ fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl F
         Ok(channel) => channel,
         Err(error) => {
             let refusal = Refusal::from(error);
-            plan.refused.extend(events.iter().map(|c| (c.event.seq, refusal.clone())));
+            let strict = on_failed == OnFailed::Block;
+            let refused =
+                events.iter().map(|c| c.event.seq).take(if strict { 1 } else { usize::MAX });
+            plan.blocking.extend(refused.clone().filter(|_| strict));
+            plan.refused.extend(refused.map(|seq| (seq, refusal.clone())));
             return;
         }
     };
-    let refused_before = plan.refused.len();
     let recorded = group.is_some();
-    let Chosen { seqs, messages, attempts } = choose(plan, &events, limits, recorded);
-    if recorded && plan.refused.len() > refused_before {
+    let Chosen { seqs, messages, attempts, unsendable } =
+        choose(plan, &events, PlanLimits { on_failed, ..limits }, recorded);
+    if recorded && unsendable {
         plan.forget.push(tenant_id);
         return;
     }
@@ -106,7 +121,7 @@ fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl F
         None if seqs.len() > 1 => group_of(channel, new_base(), false, messages),
         None => (Company::Alone, Spec { channel, messages }),
     };
-    plan.parts.push(Part { tenant_id, seqs, company, hold_failures, attempts, spec });
+    plan.parts.push(Part { tenant_id, seqs, company, hold_failures, attempts, on_failed, spec });
 }
 
 #[derive(Default)]
@@ -114,10 +129,12 @@ struct Chosen {
     seqs: Vec<Seq>,
     messages: Vec<Message>,
     attempts: i32,
+    /// Whether an event was met that can never be sent.
+    unsendable: bool,
 }
 
 /// Takes events from the front as long as they may go together. Events that cannot be sent are put
-/// aside and do not end the run: later events go on.
+/// aside and do not end the run: later events go on, unless the policy is to block.
 fn choose(plan: &mut Plan, events: &[Claimed], limits: PlanLimits, recorded: bool) -> Chosen {
     let mut chosen = Chosen::default();
     let mut bytes = 0;
@@ -126,7 +143,16 @@ fn choose(plan: &mut Plan, events: &[Claimed], limits: PlanLimits, recorded: boo
         let message = match encode(claimed, limits) {
             Ok(message) => message,
             Err(refusal) => {
+                chosen.unsendable = true;
+                let strict = limits.on_failed == OnFailed::Block;
+                if strict && (recorded || !chosen.seqs.is_empty()) {
+                    break;
+                }
                 plan.refused.push((claimed.event.seq, refusal));
+                if strict {
+                    plan.blocking.push(claimed.event.seq);
+                    break;
+                }
                 continue;
             }
         };
@@ -190,7 +216,8 @@ mod tests {
     use crate::domain::event::Event;
     use crate::store::claim::RecordedGroup;
 
-    const LIMITS: PlanLimits = PlanLimits { message_bytes_max: 65_536, group_events_max: 500 };
+    const LIMITS: PlanLimits =
+        PlanLimits { message_bytes_max: 65_536, group_events_max: 500, on_failed: OnFailed::Skip };
 
     fn claimed(seq: i64) -> Claimed {
         Claimed {
@@ -207,6 +234,7 @@ mod tests {
                 payload_occurred_at: None,
                 created_at: "2026-01-01T00:00:00.000Z".into(),
                 attempts: 0,
+                generation: 0,
             },
             lock_trace: false,
             oversize: None,
@@ -214,7 +242,8 @@ mod tests {
     }
 
     fn run(events: Vec<Claimed>) -> Run {
-        Run { tenant_id: TenantId::new("a"), group: None, hold_failures: 0, events }
+        let tenant_id = TenantId::new("a");
+        Run { tenant_id, group: None, hold_failures: 0, on_failed: None, events }
     }
 
     fn planned(run: Run) -> Plan {
@@ -284,6 +313,23 @@ mod tests {
             planned(Run { tenant_id: TenantId::new("a:b"), ..run(vec![claimed(1), claimed(2)]) });
         assert!(plan.parts.is_empty());
         assert_eq!(plan.refused.len(), 2);
+    }
+
+    #[test]
+    fn under_block_a_run_ends_before_a_bad_row_and_fails_it_when_it_is_first() {
+        let strict = |events| Run { on_failed: Some(OnFailed::Block), ..run(events) };
+        let huge = |seq| Claimed { oversize: Some(100_000_000), ..claimed(seq) };
+        let before = planned(strict(vec![claimed(1), huge(2), claimed(3)]));
+        assert_eq!((seqs(&before), before.refused.len(), before.blocking), (vec![1], 0, vec![]));
+        let turn = planned(strict(vec![huge(2), claimed(3), huge(4)]));
+        assert_eq!((seqs(&turn), turn.refused.len(), turn.blocking), (vec![], 1, vec![Seq(2)]));
+        let group = Some(RecordedGroup { base_id: "old".into(), events: 2 });
+        let recorded = planned(Run { group, ..strict(vec![claimed(1), huge(2)]) });
+        assert!(recorded.parts.is_empty() && recorded.refused.is_empty(), "each has its own turn");
+        assert_eq!(recorded.forget.len(), 1);
+        let events = vec![claimed(1), claimed(2)];
+        let nameless = planned(Run { tenant_id: TenantId::new(" "), ..strict(events) });
+        assert_eq!((nameless.refused.len(), nameless.blocking), (1, vec![Seq(1)]));
     }
 
     #[test]

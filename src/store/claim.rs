@@ -17,6 +17,7 @@ use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
 use crate::domain::failure::FailureClass;
 use crate::domain::message::Refusal;
+use crate::domain::policy::OnFailed;
 
 /// How much one claim takes.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ pub struct Run {
     pub group: Option<RecordedGroup>,
     /// How often the tenant has been held in a row.
     pub hold_failures: i32,
+    /// The tenant's own policy, if it has one.
+    pub on_failed: Option<OnFailed>,
     /// Never empty.
     pub events: Vec<Claimed>,
 }
@@ -94,6 +97,8 @@ pub struct Settlement {
     pub published: Vec<Seq>,
     /// Never publishable.
     pub failed: Vec<(Seq, Refusal)>,
+    /// Those of `failed` whose tenants wait for an operator from now on.
+    pub blocking: Vec<Seq>,
     /// Refused on merits as part of a group, or for an unknown reason: to be tried in smaller company.
     pub refused: Vec<(Seq, Refusal)>,
     /// Tenants whose recorded group has an outcome.
@@ -109,6 +114,7 @@ impl Settlement {
     pub fn is_empty(&self) -> bool {
         self.published.is_empty()
             && self.failed.is_empty()
+            && self.blocking.is_empty()
             && self.refused.is_empty()
             && self.forget_groups.is_empty()
             && self.holds.is_empty()
@@ -199,6 +205,7 @@ impl OpenDrain {
         let published: Vec<i64> = s.published.iter().map(|seq| seq.0).collect();
         let (failed, failures) = with_errors(&s.failed);
         let (refused, refusals) = with_errors(&s.refused);
+        let blocking: Vec<i64> = s.blocking.iter().map(|seq| seq.0).collect();
         let forget = texts(&s.forget_groups);
         let release = texts(&s.release);
         let held: Vec<&str> = s.holds.iter().map(|h| h.tenant_id.as_str()).collect();
@@ -207,13 +214,15 @@ impl OpenDrain {
         let messages: Vec<&str> = s.holds.iter().map(|h| h.message.as_str()).collect();
 
         type Parameters<'p> = Vec<&'p (dyn ToSql + Sync)>;
-        let all: [(bool, Statement, Parameters<'_>); 6] = [
+        let all: [(bool, Statement, Parameters<'_>); 7] = [
             (published.is_empty(), Statement::PublishRows, vec![&published]),
             (failed.is_empty(), Statement::FailRows, vec![&failed, &failures]),
             (refused.is_empty(), Statement::CountAttempts, vec![&refused, &refusals]),
             (forget.is_empty(), Statement::ForgetGroups, vec![&forget]),
             (release.is_empty(), Statement::ReleaseTenants, vec![&release]),
             (held.is_empty(), Statement::HoldTenants, vec![&held, &held_ms, &reasons, &messages]),
+            // Behind the failures: it reads their errors.
+            (blocking.is_empty(), Statement::BlockTenants, vec![&blocking]),
         ];
         answered(async {
             let mut writes = Vec::with_capacity(all.len());
@@ -249,10 +258,12 @@ fn new_run(row: &Row, first: Claimed) -> Result<Run, StoreError> {
         base_id,
         events: usize::try_from(events).unwrap_or_default(),
     });
+    let on_failed: Option<&str> = row.try_get("on_failed")?;
     Ok(Run {
         tenant_id: first.event.tenant_id.clone(),
         group,
         hold_failures: row.try_get("hold_failures")?,
+        on_failed: on_failed.and_then(OnFailed::named),
         events: vec![first],
     })
 }
@@ -276,6 +287,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
             payload_occurred_at: row.try_get("payload_occurred_at")?,
             created_at: row.try_get("created_at")?,
             attempts: row.try_get("attempts")?,
+            generation: row.try_get("generation")?,
         },
     })
 }

@@ -92,7 +92,7 @@ impl StoreError {
                 format!("run as the outbox's owner: {};", grants.collect::<Vec<_>>().join("; "))
             }
             Self::PermissionDenied(_) => {
-                "grant it to the relay's role again; `outbox-relay run` says what exactly is missing when it starts".into()
+                "grant it to this role; what a relay needs, `outbox-relay run` says when it starts; what operators need is in the README".into()
             }
             Self::MigrationDenied(_) => {
                 "run `outbox-relay migrate` as the outbox's owner; who is to make a new one needs GRANT CREATE ON DATABASE".into()

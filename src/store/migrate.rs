@@ -58,8 +58,9 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 5] = [
+pub static STEPS: [Step; 6] = [
     step!(migrations / "0001_outbox"),
+    step!(migrations / "0002_dead_letters"),
     step!(migrations / "0004_archive"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
@@ -157,6 +158,16 @@ pub async fn status(
     }
     transaction.rollback().await?;
     Ok(all)
+}
+
+/// Refuses an outbox that lacks a step.
+pub(super) async fn refuse_older(
+    client: &mut Client,
+    schema: &SchemaName,
+) -> Result<(), StoreError> {
+    let steps = status(client, schema).await?;
+    let missing = steps.into_iter().find(|step| step.state == StepState::Missing);
+    missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
 }
 
 /// What is wrong with the outbox of this database, one line each; empty when all is as embedded.

@@ -2,20 +2,25 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`retention`] (old events), [`migrate`] (the schema), [`schema_name`], [`error`];
-//! beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
+//! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;
+pub mod decide;
 pub mod driver;
 pub mod dsn;
 pub mod error;
 pub mod listen;
 pub mod migrate;
+pub mod operator;
+pub mod operator_statement;
 pub mod retention;
+pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
+pub mod stored_event;
 mod tls;

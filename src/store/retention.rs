@@ -7,17 +7,19 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::error::StoreError;
+use super::migrate;
+use super::retention_statement::{
+    ARCHIVE_LINES, FIND_ARCHIVED, FIND_OLD, INSPECT, PRUNE_ROWS, PRUNE_ROWS_INTO_ARCHIVE,
+    SCRUB_ARCHIVED, SCRUB_ROWS, SETTINGS, TURN,
+};
 use super::schema_name::SchemaName;
-use super::session::{Store, answered, refuse_other_schema};
+use super::session::{Store, answered};
 use super::statement::StatementText;
 use crate::domain::event::Seq;
-
-/// How a batch behaves; several commands, so it goes by the simple protocol.
-const SETTINGS: &str = include_str!("sql/retention_settings.sql");
 
 /// What a connection is wanted for, and so which privileges its role needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +188,7 @@ impl Store {
             if !lacking.is_empty() {
                 return Err(StoreError::Privileges { role: row.try_get("role")?, lacking });
             }
-            refuse_other_schema(&mut client, self.schema()).await?;
+            migrate::refuse_older(&mut client, self.schema()).await?;
             Ok(Keeper { client, schema: self.schema().clone(), _tasks: tasks })
         })
         .await
@@ -384,43 +386,6 @@ fn numbers(seqs: &[Seq]) -> Vec<i64> {
 fn count(row: &Row, column: &str) -> Result<u64, StoreError> {
     Ok(u64::try_from(row.try_get::<_, i64>(column)?).unwrap_or_default())
 }
-
-macro_rules! statement {
-    ($constant:ident, $name:literal, [$($parameter:ident),*]) => {
-        static $constant: StatementText = StatementText {
-            name: $name,
-            template: include_str!(concat!("sql/", $name, ".sql")),
-            parameters: &[$(Type::$parameter),*],
-        };
-    };
-}
-
-statement!(INSPECT, "retention_inspect", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
-statement!(TURN, "retention_turn", []);
-statement!(FIND_OLD, "find_old", [INT8, INT8, INT8, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT, BOOL]);
-statement!(
-    FIND_ARCHIVED,
-    "find_archived",
-    [INT8, INT8, INT8, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT, BOOL]
-);
-statement!(PRUNE_ROWS, "prune_rows", [INT8_ARRAY, INT8]);
-statement!(PRUNE_ROWS_INTO_ARCHIVE, "prune_rows_into_archive", [INT8_ARRAY, INT8]);
-statement!(ARCHIVE_LINES, "archive_lines", [INT8_ARRAY, INT8, INT8]);
-statement!(SCRUB_ROWS, "scrub_rows", [INT8_ARRAY, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT]);
-statement!(SCRUB_ARCHIVED, "scrub_archived", [INT8_ARRAY, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT]);
-
-/// All statements of this file, for the test that prepares every one.
-pub static STATEMENTS: [&StatementText; 9] = [
-    &INSPECT,
-    &TURN,
-    &FIND_OLD,
-    &FIND_ARCHIVED,
-    &PRUNE_ROWS,
-    &PRUNE_ROWS_INTO_ARCHIVE,
-    &ARCHIVE_LINES,
-    &SCRUB_ROWS,
-    &SCRUB_ARCHIVED,
-];
 
 #[cfg(test)]
 mod tests {

@@ -72,7 +72,7 @@ impl Store {
     async fn open_session(&self) -> Result<Session, StoreError> {
         let (mut client, tasks) = self.raw_client().await?;
         inspect(&client, &self.schema).await?;
-        refuse_other_schema(&mut client, &self.schema).await?;
+        migrate::refuse_older(&mut client, &self.schema).await?;
         let prepared = prepare(&client, &self.schema, &self.pooled).await?;
         let session = Session { client, prepared, pooled: self.pooled.clone(), _tasks: tasks };
         session.run(Statement::MarkServerStart, &[]).await?;
@@ -289,16 +289,6 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError>
         return Err(StoreError::Privileges { role: row.try_get("role")?, lacking });
     }
     Ok(())
-}
-
-/// Whether the database's steps are this program's.
-pub(super) async fn refuse_other_schema(
-    client: &mut Client,
-    schema: &SchemaName,
-) -> Result<(), StoreError> {
-    let steps = migrate::status(client, schema).await?;
-    let missing = steps.into_iter().find(|step| step.state == migrate::StepState::Missing);
-    missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
 }
 
 async fn prepare(

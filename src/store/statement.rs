@@ -18,6 +18,7 @@ pub(super) enum Statement {
     ForgetGroups,
     AbandonGroups,
     HoldTenants,
+    BlockTenants,
     ReleaseTenants,
     MarkServerStart,
     Backlog,
@@ -37,16 +38,18 @@ pub struct StatementText {
 
 macro_rules! statement {
     ($name:literal, [$($parameter:ident),*]) => {
-        StatementText {
+        $crate::store::statement::StatementText {
             name: $name,
             template: include_str!(concat!("sql/", $name, ".sql")),
-            parameters: &[$(Type::$parameter),*],
+            parameters: &[$(tokio_postgres::types::Type::$parameter),*],
         }
     };
 }
 
+pub(super) use statement;
+
 /// All statements, in the order of [`Statement`].
-pub static ALL: [StatementText; 14] = [
+pub static ALL: [StatementText; 15] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
@@ -57,6 +60,7 @@ pub static ALL: [StatementText; 14] = [
     statement!("forget_groups", [TEXT_ARRAY]),
     statement!("abandon_groups", [TEXT_ARRAY]),
     statement!("hold_tenants", [TEXT_ARRAY, INT8_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
+    statement!("block_tenants", [INT8_ARRAY]),
     statement!("release_tenants", [TEXT_ARRAY]),
     statement!("mark_server_start", []),
     statement!("backlog", [INT8]),
@@ -101,6 +105,7 @@ mod tests {
             (Statement::ForgetGroups, "forget_groups"),
             (Statement::AbandonGroups, "abandon_groups"),
             (Statement::HoldTenants, "hold_tenants"),
+            (Statement::BlockTenants, "block_tenants"),
             (Statement::ReleaseTenants, "release_tenants"),
             (Statement::MarkServerStart, "mark_server_start"),
             (Statement::Backlog, "backlog"),

@@ -8,20 +8,10 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::drain::{assert_complete_and_in_order, in_flight};
-use crate::support::local_ably::{Got, LIMIT, LocalAbly};
-use crate::support::outbox::{Outbox, count, insert, store_at};
+use crate::support::local_ably::{Got, LocalAbly};
+use crate::support::outbox::{Outbox, count, insert, store_at, wait_until};
 use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
-
-/// Waits until a query that returns one boolean returns true.
-async fn wait_until(client: &Client, sql: &str) {
-    let wait = async {
-        while !client.query_one(sql, &[]).await.expect(sql).get::<_, bool>(0) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never true: {sql}"));
-}
 
 async fn insert_numbers(client: &Client, tenant: &str, numbers: std::ops::Range<i64>) {
     for n in numbers {

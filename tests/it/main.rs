@@ -1,9 +1,16 @@
 //! Tests on real parts: PostgreSQL, sockets, the binary, the official Ably client.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 mod ably_client;
 mod cli;
 mod connect;
 mod crash;
+mod dead_letters;
 mod dev;
 mod drain;
 mod emulator_client;

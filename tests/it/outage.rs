@@ -6,7 +6,7 @@ use outbox_relay::emulator::EmulatorConfig;
 
 use crate::drain::{assert_complete_and_in_order, in_flight};
 use crate::support::local_ably::LocalAbly;
-use crate::support::outbox::{Outbox, count, insert};
+use crate::support::outbox::{Outbox, count, insert, wait_until};
 use crate::support::relay::RelayProcess;
 
 async fn attempts(client: &tokio_postgres::Client) -> i64 {
@@ -128,6 +128,9 @@ async fn a_missing_capability_holds_that_tenant_and_says_so() {
     insert(&client, "open", r#"{"n":0}"#).await;
     assert_eq!(ably.wait_for(1).await[0].channel, "tenant:open");
     relay.wait_for_log("tenant secret is on hold", 1);
+    // Accepted is not yet settled.
+    let settled = "select count(*) = 1 from outbox.event where status = 'published'";
+    wait_until(&client, settled).await;
     assert_eq!(count(&client, "pending").await, 1);
     ably.clear_faults().await;
     assert_complete_and_in_order(&ably.wait_for(2).await, 2, 1);
@@ -189,11 +192,5 @@ async fn an_ably_that_cannot_be_reached_is_waited_for() {
     ably.wait_for(1).await;
     relay.wait_for_log("Ably accepts events again", 1);
     assert_eq!(relay.terminate(), Some(0));
-    tokio::time::timeout(Duration::from_secs(5), async {
-        while count(&client, "published").await != 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("settled");
+    assert_eq!(count(&client, "published").await, 1, "settled before the relay ended");
 }

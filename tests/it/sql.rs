@@ -2,7 +2,7 @@
 
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
-use outbox_relay::store::{application, retention};
+use outbox_relay::store::{application, operator_statement, retention_statement};
 
 use crate::support::outbox::Outbox;
 
@@ -11,7 +11,8 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let outbox = Outbox::create("prepare").await;
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
-    for statement in ALL.iter().chain(application::STATEMENTS).chain(retention::STATEMENTS) {
+    let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
+    for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await
@@ -28,6 +29,7 @@ async fn the_claim_reads_the_table_by_index_only() {
         .batch_execute(
             "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
              select 't' || n % 100, 'a', 'b', 'c.d', '{}' from generate_series(1, 20000) n;
+             update outbox.event set status = 'failed', error = '{}' where seq % 10 = 0;
              set enable_seqscan = off; set plan_cache_mode = force_generic_plan",
         )
         .await
@@ -40,8 +42,16 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("publish_rows", "('{1,2}')", "event_pkey"),
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
+        ("block_tenants", "('{1,2}')", "event_pkey"),
+        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("find_events", "('{a}', '{1}')", "event_id_key"),
+        ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
+        ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),
+        ("release_blocked", "('t')", "event_undecided"),
+        ("read_holds", "('', null, 100, 100)", "event_pending"),
     ] {
-        let statement = ALL.iter().find(|s| s.name == name).unwrap();
+        let mut all = ALL.iter().chain(&operator_statement::ALL);
+        let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types
             .iter()
@@ -61,4 +71,64 @@ async fn the_claim_reads_the_table_by_index_only() {
         assert!(!plan.contains("Seq Scan on event"), "{name}:\n{plan}");
         assert!(plan.contains(index), "{name}:\n{plan}");
     }
+}
+
+#[tokio::test]
+async fn the_operators_lists_read_failures_and_no_history() {
+    let outbox = Outbox::create("explainlists").await;
+    let client = outbox.connect().await;
+    client
+        .batch_execute(
+            "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, status, published_at)
+             select 't' || n % 100, 'a', 'b', 'c.d', '{}', 'published', now() from generate_series(1, 20000) n;
+             insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, status, error)
+             select 't' || n % 100, 'a', 'b', 'c.d', '{}', 'failed', '{}' from generate_series(1, 500) n;
+             set enable_seqscan = off; set plan_cache_mode = force_custom_plan",
+        )
+        .await
+        .unwrap();
+    let schema = SchemaName::new("outbox").unwrap();
+    for (name, arguments, index) in [
+        ("newest_failed", "(null, null, null, null, true, 50)", "event_failed"),
+        ("newest_failed", "('t1', 'x.y', '40009', 0, false, 50)", "event_undecided"),
+        ("next_failed", "('t1', null, null, null, false, 0, 99999, 50)", "event_undecided"),
+        ("next_failed", "(null, 'c.d', null, null, false, 0, 99999, 50)", "event_failed"),
+        ("count_failed", "('t1', null, null, null, false, 1000)", "event_undecided"),
+        ("first_pending", "(null, null, null, null, 50)", "event_pending"),
+        ("newest_published", "(null, null, null, null, 50, 1000)", "event_pkey"),
+    ] {
+        let statement = operator_statement::ALL.iter().find(|s| s.name == name).unwrap();
+        let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
+        let sql =
+            format!("prepare list({}) as {}", types.join(", "), schema.fill(statement.template));
+        client.batch_execute(&sql).await.unwrap();
+        let rows = client.query(&format!("explain execute list{arguments}"), &[]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(!plan.contains("Seq Scan on event"), "{name}:\n{plan}");
+        assert!(plan.contains(index), "{name}:\n{plan}");
+        client.batch_execute("deallocate list").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_on_hold_brings_no_rows_even_to_who_has_its_lock() {
+    let outbox = Outbox::create("held").await;
+    let client = outbox.connect().await;
+    client
+        .batch_execute(
+            "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
+             select t, 'a', 'b', 'c.d', '{}' from unnest(array['held', 'over', 'free']) t;
+             insert into outbox.hold (tenant_id, until, reason, message)
+             values ('held', 'infinity', 'blocked', 'm'), ('over', now(), 'outage', 'm')",
+        )
+        .await
+        .unwrap();
+    let read = ALL.iter().find(|s| s.name == "read_runs").unwrap();
+    let sql = SchemaName::new("outbox").unwrap().fill(read.template);
+    let statement = client.prepare_typed(&sql, read.parameters).await.unwrap();
+    let tenants = ["held", "over", "free"].as_slice();
+    let rows = client.query(&statement, &[&tenants, &10_i64, &1_000_i64]).await.unwrap();
+    let tenants: Vec<&str> = rows.iter().map(|row| row.get("tenant_id")).collect();
+    assert_eq!(tenants, ["over", "free"]);
 }

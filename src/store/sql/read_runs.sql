@@ -5,8 +5,9 @@
 -- trace of a lock in xmax means "may have been sent alone" (lock_trace). An update keeps the lock of its
 -- own transaction in the new version: xmin = xmax means refused and settled, not in flight. The text of an event that is
 -- too large for any message stays behind: its size is enough to fail it.
+-- Asks for holds again: one may have been set after lock_tenants had looked and before it had the lock.
 select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
-       q.seq, q.lock_trace, q.bytes, e.id,
+       o.on_failed, q.seq, q.lock_trace, q.bytes, e.id,
        case when q.bytes <= $3 then e.aggregate_type else '' end as aggregate_type,
        case when q.bytes <= $3 then e.aggregate_id else '' end as aggregate_id,
        case when q.bytes <= $3 then e.event_type else '' end as event_type,
@@ -18,10 +19,11 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
          then pg_catalog.left(e.payload ->> 'occurredAt', 64) end as payload_occurred_at,
        pg_catalog.to_char(case when pg_catalog.isfinite(e.created_at) then e.created_at
          else pg_catalog.clock_timestamp() end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
-       e.attempts
+       e.attempts, coalesce(r.generation, 0) as generation
   from pg_catalog.unnest($1::text[]) with ordinality as t(tenant_id, turn)
   left join :"schema".in_flight f on f.tenant_id = t.tenant_id
   left join :"schema".hold h on h.tenant_id = t.tenant_id
+  left join :"schema".tenant_policy o on o.tenant_id = t.tenant_id
  cross join lateral (
    select p.seq, p.lock_trace, p.bytes,
           pg_catalog.sum(p.bytes) over (order by p.seq) - p.bytes as bytes_before
@@ -41,5 +43,7 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
             limit $2) p
  ) q
   join :"schema".event e on e.seq = q.seq
- where f.seqs is not null or q.bytes_before < $3
+  left join :"schema".redelivery r on r.seq = q.seq
+ where (f.seqs is not null or q.bytes_before < $3)
+   and (h.until is null or h.until <= pg_catalog.statement_timestamp())
  order by t.turn, q.seq

@@ -1,6 +1,6 @@
 //! How the statements reach the rows: by the primary key, and only as far as their window.
 
-use outbox_relay::store::retention::STATEMENTS;
+use outbox_relay::store::retention_statement::ALL;
 use outbox_relay::store::schema_name::SchemaName;
 
 use super::settled;
@@ -41,7 +41,7 @@ async fn every_statement_reads_by_position_and_no_further_than_its_window() {
             "event_archive_seq",
         ),
     ] {
-        let statement = STATEMENTS.iter().find(|s| s.name == name).unwrap();
+        let statement = ALL.iter().find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement
             .parameters
             .iter()

@@ -1,7 +1,5 @@
 //! What prune deletes, and what it leaves.
 
-use std::collections::HashSet;
-use std::process::Output;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -174,39 +172,4 @@ async fn pruning_while_relays_drain_loses_and_delays_nothing() {
         assert_eq!(relay.complaints(), [serde_json::Value::Null; 0]);
         assert_eq!(relay.terminate(), Some(0));
     }
-}
-
-#[tokio::test]
-async fn a_role_without_delete_is_told_what_to_grant_and_that_suffices() {
-    let outbox = Outbox::create("grants").await;
-    let client = outbox.connect().await;
-    settled(&client, "a", "published", 5, 8).await;
-    let role = format!("pruner_{}", outbox.database.name());
-    client
-        .batch_execute(&format!("create role {role}; grant {role} to current_user"))
-        .await
-        .unwrap();
-    let as_role = |args: &[&str]| -> Output {
-        let dsn = outbox.database.dsn();
-        let separator = if dsn.contains('?') { '&' } else { '?' };
-        let url = format!("{dsn}{separator}options=-c%20role%3D{role}");
-        command(&outbox, &[args, &["--yes"]].concat()).env("DATABASE_URL", url).output().unwrap()
-    };
-    let mut granted = HashSet::new();
-    for args in [
-        &["prune", "--published-older-than", "1d", "--max-rows", "1"][..],
-        &["prune", "--published-older-than", "1d", "--max-rows", "1", "--archive-table"],
-        &["scrub", "--published-older-than", "1d"],
-    ] {
-        let refused = as_role(args);
-        let stderr = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(77), "{args:?}: {stderr}");
-        let (_, grants) = stderr.split_once("run as the outbox's owner: ").expect(&stderr);
-        client.batch_execute(grants.trim()).await.unwrap();
-        granted.insert(grants.trim().to_owned());
-        let output = as_role(args);
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    assert_eq!(granted.len(), 3);
-    client.batch_execute(&format!("drop owned by {role}; drop role {role}")).await.unwrap();
 }

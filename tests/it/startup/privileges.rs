@@ -15,7 +15,9 @@ const RELAY_GRANTS: &str = "GRANT USAGE ON SCHEMA outbox TO ROLE; \
     GRANT SELECT, INSERT, DELETE ON outbox.in_flight TO ROLE; \
     GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.hold TO ROLE; \
     GRANT SELECT, INSERT ON outbox.server_start TO ROLE; \
-    GRANT SELECT ON outbox.schema_history TO ROLE;";
+    GRANT SELECT ON outbox.schema_history TO ROLE; \
+    GRANT SELECT ON outbox.redelivery TO ROLE; \
+    GRANT SELECT ON outbox.tenant_policy TO ROLE;";
 
 const REMEDY: &str = "run as the outbox's owner: ";
 
@@ -36,6 +38,8 @@ async fn a_role_that_lacks_privileges_is_told_each_of_them_as_sql() {
         "UPDATE ON outbox.hold",
         "INSERT ON outbox.server_start",
         "SELECT ON outbox.schema_history",
+        "SELECT ON outbox.redelivery",
+        "SELECT ON outbox.tenant_policy",
         "USAGE ON SCHEMA outbox",
     ] {
         place.sql(&format!("revoke {lost} from ROLE")).await;

@@ -43,7 +43,9 @@ impl LocalAbly {
         Self::with(EmulatorConfig { channel_rate_per_second: 0, ..EmulatorConfig::default() }).await
     }
 
+    /// Keeps what was accepted for as long as any test takes.
     pub(crate) async fn with(config: EmulatorConfig) -> Self {
+        let config = EmulatorConfig { retention: 10 * LIMIT, ..config };
         let emulator = Emulator::start(config).await.expect("emulator");
         Self { emulator, http: http() }
     }

@@ -1,10 +1,13 @@
 //! A database with the outbox in it, and what tests do with one.
 
+use std::time::Duration;
+
 use outbox_relay::store::connect::ConnectOptions;
 use outbox_relay::store::dsn::Dsn;
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::session::Store;
 
+use super::local_ably::LIMIT;
 use super::postgres::{Template, TestClient, TestDatabase};
 
 static TEMPLATE: Template = Template::new("outbox");
@@ -48,4 +51,14 @@ pub(crate) async fn insert(client: &tokio_postgres::Client, tenant: &str, payloa
 pub(crate) async fn count(client: &tokio_postgres::Client, status: &str) -> i64 {
     let sql = "select count(*) from outbox.event where status = $1";
     client.query_one(sql, &[&status]).await.expect("count").get(0)
+}
+
+/// Waits until a query that returns one boolean returns true.
+pub(crate) async fn wait_until(client: &tokio_postgres::Client, sql: &str) {
+    let wait = async {
+        while !client.query_one(sql, &[]).await.expect(sql).get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("never true: {sql}"));
 }

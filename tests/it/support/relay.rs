@@ -1,6 +1,6 @@
 //! The real binary as a child process: `outbox-relay run`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -57,7 +57,8 @@ impl RelayCommand {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if std::env::var_os("RELAY_TEST_LOG").is_some() {
-                    eprintln!("{line}");
+                    // Where the harness shows what a failed test has written.
+                    drop(writeln!(std::io::stderr(), "{line}"));
                 }
                 let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 lines.0.lock().unwrap().push(value);

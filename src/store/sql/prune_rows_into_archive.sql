@@ -1,4 +1,5 @@
--- As prune_rows.sql, moving the rows into the archive in the same statement.
+-- As prune_rows.sql, moving the rows into the archive in the same statement. Returns nothing of the archive: who
+-- moves rows into it need not be able to read it.
 with doomed as materialized (
   select e.seq from :"schema".event e
    where e.seq = any ($1::bigint[]) and e.status = 'published'
@@ -11,6 +12,5 @@ with doomed as materialized (
 ), archived as (
   insert into :"schema".event_archive
   select pg_catalog.clock_timestamp(), g.* from gone g order by g.seq
-  returning seq
 )
-select pg_catalog.count(*) from archived
+select pg_catalog.count(*) from gone

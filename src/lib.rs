@@ -21,5 +21,8 @@ pub mod config;
 pub mod dev;
 pub mod domain;
 pub mod emulator;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod relay;
 pub mod store;

@@ -11,6 +11,8 @@
 mod answer;
 mod client;
 mod endpoint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod key;
 mod request;
 mod route;

@@ -88,10 +88,19 @@ impl Needs {
 /// Everything that is wrong, together.
 pub fn load(sources: &Sources, needs: Needs) -> Result<Configuration, Problems> {
     let file = ConfigFile::read(&file_choice(sources)).unwrap_or_default();
+    load_with(sources, needs, &file)
+}
+
+/// As [`load`], with the file read already.
+pub(super) fn load_with(
+    sources: &Sources,
+    needs: Needs,
+    file: &ConfigFile,
+) -> Result<Configuration, Problems> {
     let mut loader = Loader {
         sources,
         needs,
-        file: &file,
+        file,
         settings: Settings::blank(),
         entries: Vec::with_capacity(SETTINGS.len()),
         problems: file.problems.clone(),

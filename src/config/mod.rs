@@ -15,6 +15,8 @@ mod check;
 mod configuration;
 mod environment;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod load;
 mod problem;
 mod quantity;

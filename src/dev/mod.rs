@@ -6,6 +6,8 @@
 //! it arrives), [`report`] (what that says), [`banner`] and [`wording`] (how a person is told).
 
 pub mod banner;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod kitchen;
 mod latency;
 pub mod postgres;

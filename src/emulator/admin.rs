@@ -52,16 +52,21 @@ pub(super) async fn install_faults(
     State(shared): State<Arc<Shared>>,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let is_array = body.trim_ascii_start().starts_with(b"[");
-    let faults: Result<Vec<Fault>, _> = if is_array {
-        serde_json::from_slice(&body)
-    } else {
-        serde_json::from_slice(&body).map(|fault| vec![fault])
-    };
-    let faults = faults.map_err(|e| Refused::bad(40_001, format!("Invalid fault: {e}")))?;
+    let faults = read_faults(&body)?;
     let ids: Result<Vec<u64>, Refused> =
         faults.into_iter().map(|fault| shared.faults.install(fault)).collect();
     Ok((StatusCode::CREATED, Json(json!({ "ids": ids? }))).into_response())
+}
+
+/// One fault or several.
+pub(super) fn read_faults(body: &[u8]) -> Result<Vec<Fault>, Refused> {
+    let is_array = body.trim_ascii_start().starts_with(b"[");
+    let faults: Result<Vec<Fault>, _> = if is_array {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice(body).map(|fault| vec![fault])
+    };
+    faults.map_err(|e| Refused::bad(40_001, format!("Invalid fault: {e}")))
 }
 
 /// What is installed.

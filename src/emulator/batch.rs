@@ -24,7 +24,7 @@ use super::stats::Stats;
 const BATCH_CHANNELS_MAX: usize = 100;
 
 #[derive(Deserialize)]
-struct Spec {
+pub(super) struct Spec {
     channels: ChannelList,
     messages: Box<RawValue>,
 }
@@ -76,7 +76,7 @@ fn channel_names(specs: &[Spec]) -> impl Iterator<Item = &str> {
     specs.iter().flat_map(|spec| spec.channels.as_slice()).map(String::as_str)
 }
 
-fn read_specs(body: &str) -> Result<Vec<Spec>, Refused> {
+pub(super) fn read_specs(body: &str) -> Result<Vec<Spec>, Refused> {
     let invalid = |e| Refused::bad(40_001, format!("Invalid batch: {e}"));
     let specs: Vec<Spec> = if body.trim_start().starts_with('[') {
         serde_json::from_str(body).map_err(invalid)?

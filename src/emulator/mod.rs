@@ -20,6 +20,8 @@ mod dedup;
 mod error;
 mod faults;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod group;
 mod history;
 mod hub;

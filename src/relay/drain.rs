@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::outcome;
@@ -14,7 +15,7 @@ use super::side_session::SideSession;
 use crate::ably::Client;
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, PublishFailure};
-use crate::store::claim::{Claim, ClaimLimits, OpenDrain, Settlement};
+use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
 
@@ -120,10 +121,12 @@ impl Drain {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
         }
         report.progress |= abandon(&open, &plan, suspects).await?;
-        self.record(&mut plan.parts).await?;
+        self.record(&mut plan.parts, claim.owner).await?;
+        // From here on the time counts: whoever is stopped for longer than Ably remembers ids must not send.
+        let started = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
 
-        let results = requests::publish(&self.ably, &plan.parts).await;
+        let results = requests::publish(&self.ably, &plan.parts, started).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -156,12 +159,12 @@ impl Drain {
     }
 
     /// Commits the composition of new groups, and drops those that are on record differently.
-    async fn record(&self, parts: &mut Vec<Part>) -> Result<(), StoreError> {
+    async fn record(&self, parts: &mut Vec<Part>, owner: LockOwner) -> Result<(), StoreError> {
         let groups: Vec<NewGroup> = parts.iter().filter_map(new_group).collect();
         if groups.is_empty() {
             return Ok(());
         }
-        let recorded = match self.side.get().await?.record_groups(&groups).await {
+        let recorded = match self.side.get().await?.record_groups(&groups, owner).await {
             Ok(recorded) => recorded,
             Err(error) => {
                 self.side.forget().await;

@@ -23,10 +23,10 @@ const REQUESTS_AT_ONCE: usize = 4;
 /// drain transaction stays below its `idle_in_transaction_session_timeout` of 45 s.
 const SENDING_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Publishes all parts; one result each, in their order.
-pub(super) async fn publish(ably: &Client, parts: &[Part]) -> Vec<SpecResult> {
+/// Publishes all parts; one result each, in their order. `started` is when their rows were about to be locked.
+pub(super) async fn publish(ably: &Client, parts: &[Part], started: Instant) -> Vec<SpecResult> {
     let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
-    let batch = Batch { ably, started: Instant::now(), ended: OnceLock::new() };
+    let batch = Batch { ably, started, ended: OnceLock::new() };
     let mut requests = Vec::new();
     for request in pack(encoded) {
         // Boxed: futures over borrowed specs would not be `Send` for every lifetime.

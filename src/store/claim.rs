@@ -38,7 +38,14 @@ pub struct Claim {
     pub runs: Vec<Run>,
     /// All locked tenants; the last one is where the next claim starts.
     pub tenants: Vec<TenantId>,
+    /// The server process that holds their locks.
+    pub owner: LockOwner,
 }
+
+/// PostgreSQL's process id of a drain's connection: a record is written only while it holds the tenant's
+/// lock. Zero, which is no process, when nothing was locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LockOwner(pub(super) i32);
 
 /// The lowest pending events of one tenant, in order.
 #[derive(Debug)]
@@ -148,12 +155,14 @@ impl Session {
             let (begun, locked) =
                 tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);
             begun?;
+            let locked = locked?;
+            let owner = locked.first().map(|row| row.try_get(1)).transpose()?.unwrap_or_default();
             let tenants: Vec<String> =
-                locked?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+                locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
             let runs =
                 if tenants.is_empty() { Vec::new() } else { self.runs(&tenants, limits).await? };
             let tenants = tenants.into_iter().map(TenantId::new).collect();
-            Ok((OpenDrain { session: self }, Claim { runs, tenants }))
+            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner: LockOwner(owner) }))
         })
         .await
     }

@@ -13,6 +13,8 @@ pub mod decide;
 pub mod driver;
 pub mod dsn;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod listen;
 pub mod migrate;
 pub mod operator;

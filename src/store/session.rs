@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use super::claim::LockOwner;
 use super::connect::{ConnectOptions, connect};
 use super::dsn::Dsn;
 use super::error::StoreError;
@@ -191,19 +192,21 @@ impl Session {
     }
 
     /// Commits the composition of groups; returns the tenants recorded. One that is missing has a
-    /// record already and must not be sent.
+    /// record already, or `owner` has lost its lock: it must not be sent.
     ///
     /// # Errors
     /// When PostgreSQL did not answer that they are committed.
     pub async fn record_groups(
         &self,
         groups: &[NewGroup],
+        owner: LockOwner,
     ) -> Result<HashSet<TenantId>, StoreError> {
         let tenants: Vec<&str> = groups.iter().map(|g| g.tenant_id.as_str()).collect();
         let bases: Vec<&str> = groups.iter().map(|g| g.base_id.as_str()).collect();
         let seqs: Vec<String> = groups.iter().map(|g| array_literal(&g.seqs)).collect();
         let rows =
-            answered(self.query(Statement::RecordGroups, &[&tenants, &bases, &seqs])).await?;
+            answered(self.query(Statement::RecordGroups, &[&tenants, &bases, &seqs, &owner.0]))
+                .await?;
         rows.iter().map(|row| Ok(TenantId::new(row.try_get::<_, String>(0)?))).collect()
     }
 

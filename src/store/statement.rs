@@ -52,7 +52,7 @@ pub(super) use statement;
 pub static ALL: [StatementText; 15] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
-    statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]),
+    statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
     statement!("publish_rows", [INT8_ARRAY]),
     statement!("fail_rows", [INT8_ARRAY, TEXT_ARRAY]),

@@ -13,7 +13,7 @@ use crate::support::outbox::{Outbox, count, insert, store_at, wait_until};
 use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
-async fn insert_numbers(client: &Client, tenant: &str, numbers: std::ops::Range<i64>) {
+pub(crate) async fn insert_numbers(client: &Client, tenant: &str, numbers: std::ops::Range<i64>) {
     for n in numbers {
         insert(client, tenant, &format!("{{\"n\":{n}}}")).await;
     }

@@ -14,6 +14,7 @@ mod dead_letters;
 mod dev;
 mod drain;
 mod emulator_client;
+mod in_flight;
 mod migrations;
 mod outage;
 mod private_postgres;

@@ -31,7 +31,7 @@ with recursive after_cursor as (
      and not exists (select from :"schema".hold h
                       where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
 )
-select w.tenant_id
+select w.tenant_id, pg_catalog.pg_backend_pid()
   from waiting w
  where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
          (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))

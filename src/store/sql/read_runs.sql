@@ -40,7 +40,8 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
               and e.seq <= coalesce(f.seqs[pg_catalog.cardinality(f.seqs)], 9223372036854775807)
               and (f.seqs is null or e.seq = any (f.seqs))
             order by e.seq
-            limit $2) p
+            -- A recorded group is repeated whole, also by a relay that is told to take fewer rows.
+            limit greatest($2, pg_catalog.cardinality(f.seqs))) p
  ) q
   join :"schema".event e on e.seq = q.seq
   left join :"schema".redelivery r on r.seq = q.seq

@@ -135,5 +135,7 @@ the same. *Holds* also means: no event of a rolled-back transaction delivered, n
 `cargo test --test faults` runs it. `FAULTS_ROW=name` runs the rows whose name contains that, `FAULTS_SEED=…` repeats a run, `FAULTS_SEEDS=…` sets the
 runs of each row, `FAULTS_FULL=1` makes the large backlog a million events.
 
+*Faults*: how often something was made to fail; where it is 0, what is written is what tries the relay.
+
 Not in the matrix: two versions of the relay at once (there is only one so far), and live Ably.
 ";

@@ -9,6 +9,7 @@ pub mod archive_file;
 mod coordinator;
 mod database_state;
 mod drain;
+mod fault_point;
 pub mod housekeeping;
 mod listener;
 mod news;

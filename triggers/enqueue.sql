@@ -1,6 +1,6 @@
 -- enqueue(...): writes one event in the caller's transaction and returns its id.
 -- Refuses what could never be published, here, where the developer sees it. The size is that of the
--- very message the relay will send; a limit other than 64 KiB: alter database … set outbox.max_message_bytes.
+-- very message the relay will send; a limit other than 64 KiB: alter database x set outbox.max_message_bytes.
 -- SECURITY DEFINER: a producer needs EXECUTE on this function and nothing else.
 create or replace function :"schema".enqueue(
   tenant_id      text,

@@ -95,7 +95,7 @@ pub(crate) fn message(data: &[u8]) {
         payload_occurred_at: Some(next()),
         created_at: "2026-01-01T00:00:00.000Z".into(),
         attempts: 0,
-        generation: 0,
+        generation: i32::from(data.len() % 3 == 1),
     };
     // PostgreSQL has checked both.
     event.headers = Some(next()).filter(|headers| is_json(headers));

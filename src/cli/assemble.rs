@@ -156,7 +156,8 @@ impl From<StoreError> for Failure {
             StoreError::SchemaMissing { .. }
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
-            | StoreError::SchemaEdited { .. } => Exit::Config,
+            | StoreError::SchemaEdited { .. }
+            | StoreError::NoEncoding { .. } => Exit::Config,
             StoreError::Standby
             | StoreError::ReadOnly
             | StoreError::StatementLost(_)

@@ -43,6 +43,13 @@ pub enum StoreError {
     /// The session or database is read-only.
     #[error("this database is read-only")]
     ReadOnly,
+    /// The database's encoding is SQL_ASCII: any bytes may be in its texts, also such as are no UTF-8, and one
+    /// such row would stop every claim that meets it.
+    #[error("database {database:?} has encoding SQL_ASCII, so nobody knows what its texts say")]
+    NoEncoding {
+        /// The database.
+        database: String,
+    },
     /// The relay's role lacks privileges.
     #[error("role {role} lacks {}", .lacking.join("; "))]
     Privileges {
@@ -90,6 +97,9 @@ impl StoreError {
             Self::Privileges { role, lacking } => {
                 let grants = lacking.iter().map(|privileges| format!("GRANT {privileges} TO {role}"));
                 format!("run as the outbox's owner: {};", grants.collect::<Vec<_>>().join("; "))
+            }
+            Self::NoEncoding { .. } => {
+                "move the outbox to a database made with ENCODING 'UTF8' (pg_dump, createdb -E UTF8, pg_restore)".into()
             }
             Self::PermissionDenied(_) => {
                 "grant it to this role; what a relay needs, `outbox-relay run` says when it starts; what operators need is in the README".into()
@@ -144,6 +154,7 @@ impl StoreError {
             | Self::SchemaOlder { .. }
             | Self::SchemaNewer { .. }
             | Self::SchemaEdited { .. }
+            | Self::NoEncoding { .. }
             | Self::Privileges { .. }
             | Self::PermissionDenied(_)
             | Self::MigrationDenied(_)

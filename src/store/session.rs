@@ -292,6 +292,9 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError>
     if row.try_get::<_, bool>("read_only")? {
         return Err(StoreError::ReadOnly);
     }
+    if row.try_get("no_encoding")? {
+        return Err(StoreError::NoEncoding { database: row.try_get("database")? });
+    }
     if !row.try_get::<_, bool>("there")? {
         let (schema, database) = (schema.to_string(), row.try_get("database")?);
         return Err(StoreError::SchemaMissing { schema, database });

@@ -7,6 +7,8 @@
 )]
 
 mod ably_client;
+mod bad_answers;
+mod bad_data;
 mod cli;
 mod connect;
 mod crash;

@@ -28,6 +28,7 @@ with needed(place, name, privilege, columns) as (
 select pg_catalog.pg_is_in_recovery() as standby,
        pg_catalog.current_setting('transaction_read_only') = 'on' as read_only,
        pg_catalog.current_database()::text as database,
+       pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' as no_encoding,
        pg_catalog.quote_ident(current_user::text) as role,
        exists (select from space s join pg_catalog.pg_class c on c.relnamespace = s.oid and c.relname = 'event') as there,
        array(select l.privileges from lacking l order by l.place) as lacking

@@ -4,8 +4,11 @@
 -- Takes no row locks: a row is locked only when it is about to be sent (lock_rows.sql), so that the
 -- trace of a lock in xmax means "may have been sent alone" (lock_trace). An update keeps the lock of its
 -- own transaction in the new version: xmin = xmax means refused and settled, not in flight. As long as
--- server_start is empty nobody has noted a crash yet: behind a pooler our connections outlive one. The text of an event that is
--- too large for any message stays behind: its size is enough to fail it.
+-- server_start is empty nobody has noted a crash yet: behind a pooler our connections outlive one.
+-- The text of an event that is too large for any message stays behind: its size is enough to fail it. As
+-- stored, no JSON takes more than about four times its text (measured: numbers of one digit). So what is
+-- stored in more than eight times the bytes is not made text of, nor what comes behind so much: else a
+-- dozen rows of 100 MB take longer than statement_timeout, and with it everybody's claim.
 -- Asks for holds again: one may have been set after lock_tenants had looked and before it had the lock.
 select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
        o.on_failed, q.seq, q.lock_trace, q.bytes, e.id,
@@ -27,22 +30,32 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
   left join :"schema".tenant_policy o on o.tenant_id = t.tenant_id
  cross join lateral (
    select p.seq, p.lock_trace, p.bytes,
-          pg_catalog.sum(p.bytes) over (order by p.seq) - p.bytes as bytes_before
-     from (select e.seq,
-                  pg_catalog.octet_length(e.payload::text)::bigint + pg_catalog.octet_length(e.event_type)
-                  + pg_catalog.octet_length(e.aggregate_type) + pg_catalog.octet_length(e.aggregate_id)
-                  + coalesce(pg_catalog.octet_length(e.headers::text), 0) as bytes,
-                  e.xmax <> '0'::xid and e.xmax <> e.xmin
-                  or not exists (select from :"schema".server_start s
-                                  where s.started_at <= e.created_at
-                                     or s.started_at <= pg_catalog.clock_timestamp() - interval '150 seconds') as lock_trace
-             from :"schema".event e
-            where e.tenant_id = t.tenant_id and e.status = 'pending'
-              and e.seq <= coalesce(f.seqs[pg_catalog.cardinality(f.seqs)], 9223372036854775807)
-              and (f.seqs is null or e.seq = any (f.seqs))
-            order by e.seq
-            -- A recorded group is repeated whole, also by a relay that is told to take fewer rows.
-            limit greatest($2, pg_catalog.cardinality(f.seqs))) p
+          -- What is too large to go anywhere takes no room from what follows it.
+          coalesce(pg_catalog.sum(p.bytes) filter (where p.bytes <= $3)
+                     over (order by p.seq rows between unbounded preceding and 1 preceding), 0) as bytes_before
+     from (select c.seq, c.lock_trace,
+                  case when c.stored > 8 * $3 then c.stored else pg_catalog.octet_length(c.payload::text) end
+                  + c.others as bytes
+             from (select e.*, coalesce(pg_catalog.sum(e.stored) filter (where e.stored <= 8 * $3)
+                                          over (order by e.seq rows between unbounded preceding and 1 preceding), 0)
+                            as stored_before
+                     from (select e.seq, e.payload, pg_catalog.pg_column_size(e.payload)::bigint as stored,
+                                  pg_catalog.octet_length(e.event_type)::bigint + pg_catalog.octet_length(e.aggregate_type)
+                                  + pg_catalog.octet_length(e.aggregate_id)
+                                  + coalesce(pg_catalog.octet_length(e.headers::text), 0) as others,
+                                  e.xmax <> '0'::xid and e.xmax <> e.xmin
+                                   or not exists (select from :"schema".server_start s
+                                                   where s.started_at <= e.created_at
+                                                      or s.started_at <= pg_catalog.clock_timestamp() - interval '150 seconds')
+                                    as lock_trace
+                             from :"schema".event e
+                            where e.tenant_id = t.tenant_id and e.status = 'pending'
+                              and e.seq <= coalesce(f.seqs[pg_catalog.cardinality(f.seqs)], 9223372036854775807)
+                              and (f.seqs is null or e.seq = any (f.seqs))
+                            order by e.seq
+                            -- A recorded group is repeated whole, also by a relay that is told to take fewer rows.
+                            limit greatest($2, pg_catalog.cardinality(f.seqs))) e) c
+            where f.seqs is not null or c.stored_before <= 8 * $3) p
  ) q
   join :"schema".event e on e.seq = q.seq
   left join :"schema".redelivery r on r.seq = q.seq

@@ -101,6 +101,24 @@ impl LocalAbly {
         }
     }
 
+    /// Channel and envelope, as text, of every message accepted so far: parsing would alter numbers.
+    pub(crate) async fn accepted_texts(&self) -> Vec<(String, String)> {
+        let page = self.admin("messages?after=0").await;
+        let text = |m: &Value| {
+            Some((m["channel"].as_str()?.into(), m["message"]["data"].as_str()?.into()))
+        };
+        page["messages"].as_array().unwrap().iter().map(|m| text(m).unwrap()).collect()
+    }
+
+    /// Waits until so many messages have been accepted, whatever they are.
+    pub(crate) async fn wait_for_texts(&self, messages: u64) -> Vec<(String, String)> {
+        self.wait_until(&format!("{messages} messages"), async |stats| {
+            stats["accepted_messages"].as_u64().is_some_and(|n| n >= messages)
+        })
+        .await;
+        self.accepted_texts().await
+    }
+
     /// Waits until this many messages have been accepted.
     pub(crate) async fn wait_for(&self, messages: usize) -> Vec<Got> {
         self.wait_until(&format!("{messages} messages"), async |stats| {

@@ -113,6 +113,14 @@ impl RelayProcess {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
+    /// The most memory it has had so far, in MiB (`VmHWM`, Linux).
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("kB") / 1024
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("signal");
     }

@@ -63,7 +63,7 @@ pub enum Action {
 }
 
 /// The state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wake {
     config: WakeConfig,
     dirty: bool,
@@ -191,5 +191,7 @@ impl Wake {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -126,15 +126,16 @@ pub(super) fn time(answer: &Answer) -> Result<i64, PublishFailure> {
     }
 }
 
-/// Reads a `Retry-After`: seconds, or a date.
-pub(super) fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+/// Reads a `Retry-After`: seconds, or a date. A date is measured from the answer's own `Date` (`sent`), for our
+/// clock may be wrong; without one it says nothing.
+pub(super) fn retry_after(value: &str, sent: Option<&str>) -> Option<Duration> {
     let value = value.trim();
     let wait = if let Ok(seconds) = value.parse::<u64>() {
         Duration::from_secs(seconds)
     } else {
-        let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+        let time = |text: &str| Some(jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp());
         // A date in the past asks for no wait.
-        Duration::try_from(date.duration_since(now)).unwrap_or_default()
+        Duration::try_from(time(value)?.duration_since(time(sent?)?)).unwrap_or_default()
     };
     Some(wait.min(RETRY_AFTER_MAX))
 }

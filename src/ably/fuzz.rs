@@ -53,7 +53,7 @@ pub(crate) fn answer(data: &[u8]) {
         header_code: None,
         header_message: None,
         content_type: "application/json".to_owned(),
-        retry_after: answer::retry_after(&echo, jiff::Timestamp::UNIX_EPOCH),
+        retry_after: answer::retry_after(&echo, Some(&echo)),
         from_cloudfront: false,
         body: Body::Whole(Bytes::from(echo.into_bytes())),
         key: Arc::new(key),

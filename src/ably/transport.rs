@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue,
     RETRY_AFTER, SERVER, USER_AGENT,
 };
 use reqwest::redirect;
@@ -131,7 +131,7 @@ impl Transport {
             header_code: own("x-ably-errorcode").and_then(|code| code.trim().parse().ok()),
             header_message: own("x-ably-errormessage").map(str::to_owned),
             content_type: text(&CONTENT_TYPE).unwrap_or_default().to_owned(),
-            retry_after: text(&RETRY_AFTER).and_then(|v| retry_after(v, jiff::Timestamp::now())),
+            retry_after: text(&RETRY_AFTER).and_then(|value| retry_after(value, text(&DATE))),
             from_cloudfront: text(&SERVER).is_some_and(|v| v.eq_ignore_ascii_case("cloudfront")),
             body: Body::Whole(Bytes::new()),
             key: Arc::clone(&self.key),

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, events, holds, migrate, run};
+use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -21,6 +21,7 @@ Examples:
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
@@ -77,6 +78,10 @@ pub(super) enum Command {
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Delete published events that are old, with or without an archive
+    Prune(prune::Options),
+    /// Take the payload out of old events and keep the rest
+    Scrub(scrub::Options),
 }
 
 impl Command {
@@ -86,7 +91,7 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) => Needs::Database,
+            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

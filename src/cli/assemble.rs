@@ -6,9 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
-use crate::config::{self, Configuration, FallbackHosts, Settings};
+use crate::config::{self, Configuration, FallbackHosts, RetentionArchive, Settings};
 use crate::domain::failure::FailureClass;
 use crate::relay::plan::PlanLimits;
+use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
 use crate::relay::wake::WakeConfig;
 use crate::store::claim::ClaimLimits;
@@ -112,6 +113,19 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
         grace: settings.shutdown_grace,
         once,
     }
+}
+
+/// The schedule by which old events are deleted, if there is one.
+pub(super) fn retention(settings: &Settings) -> Option<RetentionConfig> {
+    (!settings.retention_published.is_zero()).then(|| RetentionConfig {
+        published: settings.retention_published,
+        interval: settings.retention_interval,
+        archive: match &settings.retention_archive {
+            RetentionArchive::Off => ArchiveTo::Off,
+            RetentionArchive::Table => ArchiveTo::Table,
+            RetentionArchive::File(path) => ArchiveTo::File(path.clone()),
+        },
+    })
 }
 
 /// The settings are bounded far below either type's range.

@@ -6,6 +6,7 @@
 
 mod args;
 mod assemble;
+mod consent;
 mod dev;
 mod emulator;
 mod events;
@@ -16,7 +17,10 @@ mod logging;
 mod migrate;
 mod operate;
 mod output;
+mod progress;
+mod prune;
 mod run;
+mod scrub;
 mod signals;
 mod table;
 
@@ -116,5 +120,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Scrub(options) => scrub::execute(&options, &context).await,
     }
 }

@@ -61,6 +61,17 @@ pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
     }
 }
 
+/// A file must look like one: `tabel` is a slip of the pen, not a file.
+pub(super) fn retention_archive(name: &str) -> Result<(), String> {
+    if matches!(name, "off" | "table") {
+        Ok(())
+    } else if name.contains('\0') || !name.ends_with(".zst") || name == ".zst" {
+        Err("is neither off nor table nor a file that ends in .zst".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
 pub(super) fn log_level(directives: &str) -> Result<(), String> {
     for part in directives.split(',').map(str::trim) {
         // A lone word is a target for `Targets`, so that `inof` would silently mean "trace of inof".
@@ -88,6 +99,8 @@ mod tests {
         assert!(database_url("mysql://h/d?a=b").is_err() && database_url("x").is_err());
         assert!(endpoint("ftp://x").is_err() && endpoint("http://u:p@h").is_err());
         assert!(endpoint("http://[::1]:1").is_ok());
+        assert!(retention_archive("tabel").is_err() && retention_archive(".zst").is_err());
+        assert!(retention_archive("table").is_ok() && retention_archive("/a/b.jsonl.zst").is_ok());
         for directives in ["inof", "", "info,", "a=b", "hyper"] {
             assert!(log_level(directives).is_err(), "{directives:?}");
         }

@@ -266,7 +266,7 @@ mod tests {
                 "unknown key level (x.toml:1); did you mean level under [log]?",
                 "unknown key relay.max_inflight (x.toml:3); did you mean max_in_flight?",
                 "unknown key relay.grace (x.toml:4); did you mean grace under [shutdown]?",
-                "unknown key relay.xyzzy (x.toml:5); remove it; [relay] has max_in_flight, batch_tenants, rows_per_tenant, channel_rate, sweep_interval, poll_interval, canary_interval, max_message_bytes",
+                "unknown key relay.xyzzy (x.toml:5); remove it; [relay] has max_in_flight, batch_tenants, rows_per_tenant, channel_rate, sweep_interval, poll_interval, canary_interval, max_message_bytes, on_failed",
                 "unknown section [realy] (x.toml:6); did you mean [relay]?",
             ]
         );

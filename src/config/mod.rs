@@ -34,5 +34,5 @@ pub use environment::Environment;
 pub use load::{Flags, Needs, Sources, load};
 pub use problem::{Origin, Problem, Problems};
 pub use quantity::{QuantityError, format_duration, format_size, parse_duration, parse_size};
-pub use settings::{BatchMode, FallbackHosts, LogFormat, Settings};
+pub use settings::{BatchMode, FallbackHosts, LogFormat, RetentionArchive, Settings};
 pub use value::Kind;

@@ -1,4 +1,4 @@
-//! Durations (`200ms`, `2s`, `1m`, `1h`) and sizes (`64KiB`, `1MiB`, plain bytes) as text.
+//! Durations (`200ms`, `2s`, `1m`, `1h`, `7d`) and sizes (`64KiB`, `1MiB`, plain bytes) as text.
 
 use std::time::Duration;
 
@@ -20,12 +20,14 @@ pub enum QuantityError {
     TooLarge,
 }
 
-const DURATION_UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+/// A day is 24 hours, whatever clocks on walls do.
+const DURATION_UNITS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Only powers of 1024: `KB` means 1000 to some and 1024 to others.
 const SIZE_UNITS: &[(&str, u64)] = &[("B", 1), ("KiB", 1_024), ("MiB", 1_048_576)];
 
-/// Parses a duration of whole milliseconds, seconds, minutes or hours.
+/// Parses a duration of whole milliseconds, seconds, minutes, hours or days.
 ///
 /// # Errors
 /// When there is no whole number, no unit, an unknown unit, or more milliseconds than 64 bits hold.
@@ -88,11 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_take_four_units() {
+    fn durations_take_five_units() {
         assert_eq!(parse_duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(parse_duration("1m"), Ok(Duration::from_secs(60)));
         assert_eq!(parse_duration("3h"), Ok(Duration::from_secs(10_800)));
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
     }
 
@@ -135,7 +138,7 @@ mod tests {
         }
 
         #[test]
-        fn whole_numbers_scale_by_their_unit(number in 0u64..1_000_000, unit in 0usize..4) {
+        fn whole_numbers_scale_by_their_unit(number in 0u64..1_000_000, unit in 0usize..5) {
             let (name, factor) = DURATION_UNITS[unit];
             let parsed = parse_duration(&format!("{number}{name}"));
             prop_assert_eq!(parsed, Ok(Duration::from_millis(number * factor)));

@@ -1,5 +1,6 @@
 //! The settings as the rest of the program gets them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -46,6 +47,12 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// `relay.on_failed`.
     pub on_failed: OnFailed,
+    /// `retention.published`; zero keeps events for ever.
+    pub retention_published: Duration,
+    /// `retention.interval`.
+    pub retention_interval: Duration,
+    /// `retention.archive`.
+    pub retention_archive: RetentionArchive,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
     /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
@@ -76,6 +83,9 @@ impl Settings {
             canary_interval: Duration::ZERO,
             max_message_bytes: 0,
             on_failed: OnFailed::Skip,
+            retention_published: Duration::ZERO,
+            retention_interval: Duration::ZERO,
+            retention_archive: RetentionArchive::Off,
             shutdown_grace: Duration::ZERO,
             log_level: String::new(),
             log_format: LogFormat::Auto,
@@ -111,6 +121,28 @@ impl BatchMode {
             "auto" => Some(Self::Auto),
             "off" => Some(Self::Off),
             _ => None,
+        }
+    }
+}
+
+/// What becomes of events before they are pruned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetentionArchive {
+    /// Nothing.
+    Off,
+    /// They go into the table `event_archive`.
+    Table,
+    /// They are appended to a file.
+    File(PathBuf),
+}
+
+impl RetentionArchive {
+    /// `off`, `table`, or a file's name; what is neither has been refused before.
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "off" => Self::Off,
+            "table" => Self::Table,
+            path => Self::File(path.into()),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::check::{api_key, database_url, endpoint, log_level, schema};
-use super::settings::{BatchMode, LogFormat};
+use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
+use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
 
@@ -257,6 +257,45 @@ pub static SETTINGS: &[Setting] = &[
             set: |s, v| OnFailed::named(v).map(|policy| s.on_failed = policy).is_some(),
         },
         doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
+    },
+    Setting {
+        key: "retention.published",
+        env: &["OUTBOX_RELAY_RETENTION_PUBLISHED"],
+        flag: None,
+        default: Some("0s"),
+        example: "72h",
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            max: minutes(60 * 24 * 3_650),
+            set: |s, v| s.retention_published = v,
+        },
+        doc: "How long published events are kept; 0s keeps them for ever. Older ones are deleted by the running relay, whose role then needs DELETE. Too high: the table grows. Too low: nothing is left to look at when somebody asks.",
+    },
+    Setting {
+        key: "retention.interval",
+        env: &["OUTBOX_RELAY_RETENTION_INTERVAL"],
+        flag: None,
+        default: Some("1m"),
+        example: "1m",
+        kind: Kind::Duration {
+            min: ms(1_000),
+            max: minutes(60 * 24),
+            set: |s, v| s.retention_interval = v,
+        },
+        doc: "How often the relay looks for events to delete. Too high: they are deleted in one long go. Too low: needless connections.",
+    },
+    Setting {
+        key: "retention.archive",
+        env: &["OUTBOX_RELAY_RETENTION_ARCHIVE"],
+        flag: None,
+        default: Some("off"),
+        example: "off",
+        kind: Kind::Text {
+            check: retention_archive,
+            expected: "off, table, or a file that ends in .zst",
+            set: |s, v| s.retention_archive = RetentionArchive::named(&v),
+        },
+        doc: "What becomes of events before they are deleted: nothing (`off`), a row of `event_archive` (`table`), or a line in a file on the relay's own disk.",
     },
     Setting {
         key: "shutdown.grace",

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::fault_point::{self, Step};
 use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
 use super::requests;
@@ -99,6 +100,7 @@ impl Drain {
             Some(session) if !session.is_closed() => session,
             _ => self.store.session().await?,
         };
+        fault_point::pass(Step::BeforeClaim);
         let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
@@ -114,6 +116,7 @@ impl Drain {
         open: OpenDrain,
         claim: Claim,
     ) -> Result<(Session, BatchReport), StoreError> {
+        fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
@@ -122,11 +125,12 @@ impl Drain {
         }
         report.progress |= abandon(&open, &plan, suspects).await?;
         self.record(&mut plan.parts, claim.owner).await?;
-        // From here on the time counts: whoever is stopped for longer than Ably remembers ids must not send.
-        let started = Instant::now();
+        // Before the statement: from its answer on nobody tells us when the lock ends.
+        let locked = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
+        fault_point::pass(Step::BeforeRequest);
 
-        let results = requests::publish(&self.ably, &plan.parts, started).await;
+        let results = requests::publish(&self.ably, &plan.parts, locked).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -150,11 +154,13 @@ impl Drain {
         report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();
         report.progress |= !settlement.is_empty();
         log(&settlement);
+        fault_point::pass(Step::BeforeSettle);
         let session = if settlement.is_empty() && !report.progress {
             open.roll_back().await?
         } else {
             open.settle(&settlement).await?
         };
+        fault_point::pass(Step::AfterSettle);
         Ok((session, report))
     }
 
@@ -171,6 +177,7 @@ impl Drain {
                 return Err(error);
             }
         };
+        fault_point::pass(Step::AfterRecord);
         parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
         Ok(())
     }

@@ -139,7 +139,15 @@ impl Listener {
         canary.count += 1;
         let sent_at = Instant::now();
         let sent = match self.drain.side.get().await {
-            Ok(session) => session.notify(&canary.channel, &canary.count.to_string()).await,
+            Ok(session) => {
+                let payload = canary.count.to_string();
+                // Together: one round trip.
+                let (noted, sent) = tokio::join!(
+                    session.note_server_start(),
+                    session.notify(&canary.channel, &payload)
+                );
+                noted.and(sent)
+            }
             Err(error) => Err(error),
         };
         match sent {

@@ -2,11 +2,15 @@
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] and [`coordinator`] (all of it running).
+//! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
+//! events), and [`retention`] (the same on a schedule).
 
+pub mod archive_file;
 mod coordinator;
 mod database_state;
 mod drain;
+mod fault_point;
+pub mod housekeeping;
 mod listener;
 mod news;
 pub mod outcome;
@@ -14,6 +18,7 @@ mod pace;
 pub mod plan;
 mod publisher_state;
 mod requests;
+pub mod retention;
 pub mod service;
 mod side_session;
 pub mod wake;

@@ -19,14 +19,16 @@ use crate::domain::failure::{FailureClass, PublishFailure};
 /// stake; the bound keeps one batch from taking all of a small plan's request rate.
 const REQUESTS_AT_ONCE: usize = 4;
 
-/// A batch that has taken this long sends no further requests. A request takes at most 15 s, so the
-/// drain transaction stays below its `idle_in_transaction_session_timeout` of 45 s.
+/// A batch whose rows were locked this long ago sends no further requests. A request takes at most 15 s, so
+/// the drain transaction stays below its `idle_in_transaction_session_timeout` of 45 s. And a process that was
+/// stopped for a while (SIGSTOP, a debugger, a frozen container) does not send what others have published
+/// meanwhile: Ably would drop it by its ids, but only for two minutes.
 const SENDING_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Publishes all parts; one result each, in their order. `started` is when their rows were about to be locked.
-pub(super) async fn publish(ably: &Client, parts: &[Part], started: Instant) -> Vec<SpecResult> {
+/// Publishes all parts, whose rows have been locked since `locked`; one result each, in their order.
+pub(super) async fn publish(ably: &Client, parts: &[Part], locked: Instant) -> Vec<SpecResult> {
     let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
-    let batch = Batch { ably, started, ended: OnceLock::new() };
+    let batch = Batch { ably, locked, ended: OnceLock::new() };
     let mut requests = Vec::new();
     for request in pack(encoded) {
         // Boxed: futures over borrowed specs would not be `Send` for every lifetime.
@@ -38,7 +40,8 @@ pub(super) async fn publish(ably: &Client, parts: &[Part], started: Instant) -> 
 /// The requests of one batch.
 struct Batch<'a> {
     ably: &'a Client,
-    started: Instant,
+    /// When the rows were locked, at the earliest.
+    locked: Instant,
     /// Why no further requests are sent.
     ended: OnceLock<PublishFailure>,
 }
@@ -46,12 +49,14 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Sends one request, unless an earlier one has shown that there is no point.
     async fn send(&self, request: Vec<EncodedSpec>) -> Vec<SpecResult> {
-        if self.started.elapsed() > SENDING_TIME_MAX {
+        if self.locked.elapsed() > SENDING_TIME_MAX {
             _ = self.ended.set(PublishFailure {
                 class: FailureClass::Outage,
                 status: None,
                 code: None,
-                message: "not sent: earlier requests of the batch took too long".into(),
+                message:
+                    "not sent: its rows were locked more than 15 s ago, and may have another owner"
+                        .into(),
                 retry_after: None,
             });
         }
@@ -103,6 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ably::{ApiKey, ClientConfig, Endpoint};
     use crate::domain::channel::ChannelName;
     use crate::domain::event::TenantId;
     use crate::domain::message::{Message, Spec};
@@ -134,6 +140,25 @@ mod tests {
             let packed: Vec<_> = requests.iter().flatten().map(|s| s.channel().clone()).collect();
             prop_assert_eq!(packed, names);
         }
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_slept_too_long_sends_nothing() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", server.local_addr().unwrap());
+        let config = ClientConfig {
+            endpoint: Endpoint::parse(&endpoint).unwrap(),
+            ..ClientConfig::new(ApiKey::parse("app.key:secret").unwrap())
+        };
+        let client = Client::new(config).unwrap();
+        let stale = Instant::now() - SENDING_TIME_MAX - Duration::from_secs(1);
+        let batch = Batch { ably: &client, locked: stale, ended: OnceLock::new() };
+        let results = batch.send(vec![encoded(1, 10), encoded(2, 10)]).await;
+        assert!(results.iter().all(|result| result.as_ref().is_err_and(|failure| {
+            failure.class == FailureClass::Outage && failure.message.contains("not sent")
+        })));
+        let knock = tokio::time::timeout(Duration::from_millis(50), server.accept()).await;
+        assert!(knock.is_err(), "nobody connected");
     }
 
     #[test]

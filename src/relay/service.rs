@@ -12,6 +12,7 @@ use super::coordinator::Coordinator;
 use super::drain::Drain;
 use super::listener::Listener;
 use super::plan::PlanLimits;
+use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
 use super::wake::WakeConfig;
 use crate::ably::Client;
@@ -74,13 +75,19 @@ pub struct Relay {
     direct: Store,
     ably: Client,
     config: RelayConfig,
+    retention: Option<RetentionConfig>,
     listening: CancellationToken,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config, listening: CancellationToken::new() }
+        Self { store, direct, ably, config, retention: None, listening: CancellationToken::new() }
+    }
+
+    /// Has it delete old events too, unless it is a single run.
+    pub fn with_retention(self, retention: Option<RetentionConfig>) -> Self {
+        Self { retention, ..self }
     }
 
     /// Cancelled as soon as notifications arrive for the first time: from then on an event is
@@ -101,6 +108,7 @@ impl Relay {
         };
         info!(database = self.store.describe(), schema = %self.store.schema(), "relay started");
         let (events, inbox) = mpsc::channel(16);
+        let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
         let drain = Arc::new(Drain {
             side: SideSession::new(self.store.clone()),
             store: self.store,
@@ -120,6 +128,9 @@ impl Relay {
                 poll_interval: self.config.wake.poll_interval,
             };
             listener.spawn(part.run());
+            if let Some(retention) = retention {
+                listener.spawn(retention.run());
+            }
         }
         let coordinator = Coordinator::new(drain, self.config, first, self.listening);
         coordinator.run(shutdown, &bell, inbox, listener).await

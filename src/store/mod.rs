@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`migrate`] (the schema),
-//! [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
+//! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
 pub mod claim;
@@ -19,6 +19,8 @@ pub mod listen;
 pub mod migrate;
 pub mod operator;
 pub mod operator_statement;
+pub mod retention;
+pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;

@@ -76,7 +76,7 @@ impl Store {
         migrate::refuse_older(&mut client, &self.schema).await?;
         let prepared = prepare(&client, &self.schema, &self.pooled).await?;
         let session = Session { client, prepared, pooled: self.pooled.clone(), _tasks: tasks };
-        session.run(Statement::MarkServerStart, &[]).await?;
+        session.note_server_start().await?;
         Ok(session)
     }
 
@@ -218,6 +218,15 @@ impl Session {
         let rows = answered(self.query(Statement::Backlog, &[&limit])).await?;
         let row = rows.first().ok_or_else(|| StoreError::Unexpected("no backlog".into()))?;
         Ok(Backlog { pending: row.try_get(0)?, held_tenants: row.try_get(1)? })
+    }
+
+    /// Notes the time if nobody has since PostgreSQL crashed or was promoted. A new connection does; one
+    /// through a pooler outlives a crash, so it has to be done now and then as well.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not answer.
+    pub async fn note_server_start(&self) -> Result<(), StoreError> {
+        answered(self.run(Statement::MarkServerStart, &[])).await
     }
 
     /// Sends a notification.

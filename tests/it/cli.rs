@@ -70,7 +70,7 @@ fn errors_of(stderr: &str) -> Vec<&str> {
 fn help_names_every_command_every_setting_with_a_flag_and_the_exit_codes() {
     let outcome = Scene::new().run(&["--help"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
-    let commands = ["run", "dev", "emulator", "migrate", "events", "holds"];
+    let commands = ["run", "dev", "emulator", "migrate", "events", "holds", "prune", "scrub"];
     let flags = ["--config", "--database-url", "--direct-url", "--schema", "--ably-endpoint"];
     let codes = ["0", "2", "65", "69", "70", "75", "77", "78", "130", "143"];
     for word in commands.iter().chain(&flags).chain(&codes) {
@@ -84,7 +84,9 @@ fn help_names_every_command_every_setting_with_a_flag_and_the_exit_codes() {
 #[test]
 fn every_command_has_help() {
     let print = &["migrate", "print"][..];
-    for command in [&["run"][..], &["dev"], &["emulator"], &["migrate"], print] {
+    for command in
+        [&["run"][..], &["dev"], &["emulator"], &["migrate"], &["prune"], &["scrub"], print]
+    {
         let outcome = Scene::new().run(&[command, &["--help"]].concat());
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         assert!(outcome.stdout.contains("Usage: outbox-relay "), "{}", outcome.stdout);

@@ -284,3 +284,28 @@ async fn a_group_that_somebody_has_tampered_with_is_dissolved_and_the_rest_goes_
     assert_eq!(numbers, expected.map(|(t, n)| (format!("tenant:{t}"), n)).into());
     assert_eq!(count(&client, "pending").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_a_crash_behind_a_pooler_is_noted_events_go_alone() {
+    let (outbox, ably) = (Outbox::create("unnoted").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
+        .env("OUTBOX_RELAY_CANARY_INTERVAL", "3s")
+        .start();
+    relay.wait_until_listening();
+    // What crash recovery does; the relay's connections stay, as they do behind a pooler.
+    client
+        .batch_execute(
+            "delete from outbox.server_start;
+             insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
+             select 'a', 'a', 'b', 'c.d', jsonb_build_object('n', n) from generate_series(0, 4) n",
+        )
+        .await
+        .unwrap();
+    let got = ably.wait_for(5).await;
+    assert_complete_and_in_order(&got, 1, 5);
+    assert!(got.iter().all(|m| m.message_id == m.id()), "none in a group");
+    // The next canary notes it.
+    wait_until(&client, "select exists (select from outbox.server_start)").await;
+    assert_eq!(relay.terminate(), Some(0));
+}

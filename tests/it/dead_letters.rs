@@ -201,3 +201,21 @@ async fn a_block_that_is_released_by_hand_leaves_the_failed_event_behind() {
     assert_eq!(audit, "b alice urgent");
     assert_eq!(relay.terminate(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_leaves_no_event_behind_a_block() {
+    let (outbox, ably) = (Outbox::create("outageblock").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    for n in 0..4 {
+        let filler = if n == 2 { "x".repeat(70_000) } else { String::new() };
+        insert(&client, "a", &format!(r#"{{"n":{n},"filler":"{filler}"}}"#)).await;
+    }
+    ably.fault(r#"{"kind":"status","status":503}"#).await;
+    let relay = strict_relay(&outbox, &ably);
+    relay.wait_for_log("publishing is interrupted", 1);
+    assert_eq!(count(&client, "failed").await, 0, "not before its turn");
+    ably.clear_faults().await;
+    relay.wait_for_log("wait until somebody decides", 1);
+    assert_eq!(numbers(&ably.wait_for(2).await, "a"), [0, 1]);
+    assert_eq!(relay.terminate(), Some(0));
+}

@@ -1,9 +1,8 @@
 //! Every SQL file against a real server.
 
-use outbox_relay::store::application;
-use outbox_relay::store::operator_statement;
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
+use outbox_relay::store::{application, operator_statement, retention_statement};
 
 use crate::support::outbox::Outbox;
 
@@ -12,8 +11,8 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let outbox = Outbox::create("prepare").await;
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
-    let all = ALL.iter().chain(application::STATEMENTS).chain(&operator_statement::ALL);
-    for statement in all {
+    let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
+    for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await

@@ -8,6 +8,7 @@ mod neighbours;
 mod pooler;
 mod privileges;
 mod publisher;
+mod retention;
 mod running;
 mod server;
 mod standby;

@@ -199,7 +199,7 @@ fn the_time_is_one_number() {
 
 #[test]
 fn retry_after_is_seconds_or_a_date_and_bounded() {
-    let now: jiff::Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+    let sent = Some("Mon, 23 Nov 2026 10:00:00 GMT");
     for (text, seconds) in [
         ("0", Some(0)),
         (" 7 ", Some(7)),
@@ -212,8 +212,11 @@ fn retry_after_is_seconds_or_a_date_and_bounded() {
         ("soon", None),
         ("", None),
     ] {
-        assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
+        assert_eq!(retry_after(text, sent), seconds.map(Duration::from_secs), "{text}");
     }
+    let date = "Mon, 23 Nov 2026 10:00:09 GMT";
+    assert_eq!(retry_after(date, None), None, "our own clock is not asked");
+    assert_eq!(retry_after("7", None), Some(Duration::from_secs(7)));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 -- A statement of its own after the locks: its snapshot sees what the tenants' last owner has settled.
 -- Takes no row locks: a row is locked only when it is about to be sent (lock_rows.sql), so that the
 -- trace of a lock in xmax means "may have been sent alone" (lock_trace). An update keeps the lock of its
--- own transaction in the new version: xmin = xmax means refused and settled, not in flight. The text of an event that is
--- too large for any message stays behind: its size is enough to fail it. As stored, no JSON takes more than about
--- four times its text (measured: numbers of one digit). So what is stored in more than eight times the bytes is
--- not made text of, nor what comes behind so much: else a dozen rows of 100 MB take longer than
--- statement_timeout, and with it everybody's claim.
+-- own transaction in the new version: xmin = xmax means refused and settled, not in flight. As long as
+-- server_start is empty nobody has noted a crash yet: behind a pooler our connections outlive one.
+-- The text of an event that is too large for any message stays behind: its size is enough to fail it. As
+-- stored, no JSON takes more than about four times its text (measured: numbers of one digit). So what is
+-- stored in more than eight times the bytes is not made text of, nor what comes behind so much: else a
+-- dozen rows of 100 MB take longer than statement_timeout, and with it everybody's claim.
 -- Asks for holds again: one may have been set after lock_tenants had looked and before it had the lock.
 select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
        o.on_failed, q.seq, q.lock_trace, q.bytes, e.id,
@@ -43,9 +44,9 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
                                   + pg_catalog.octet_length(e.aggregate_id)
                                   + coalesce(pg_catalog.octet_length(e.headers::text), 0) as others,
                                   e.xmax <> '0'::xid and e.xmax <> e.xmin
-                                  or exists (select from :"schema".server_start s
-                                              where e.created_at < s.started_at
-                                                and s.started_at > pg_catalog.clock_timestamp() - interval '150 seconds')
+                                   or not exists (select from :"schema".server_start s
+                                                   where s.started_at <= e.created_at
+                                                      or s.started_at <= pg_catalog.clock_timestamp() - interval '150 seconds')
                                     as lock_trace
                              from :"schema".event e
                             where e.tenant_id = t.tenant_id and e.status = 'pending'

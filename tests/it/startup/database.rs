@@ -2,8 +2,8 @@
 
 use super::server::{Place, port};
 use super::{fails, run_fails};
-use crate::connect::cluster::free_port;
 use crate::support::outbox::store_at;
+use crate::support::server_process::free_port;
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {

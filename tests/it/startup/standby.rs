@@ -2,14 +2,14 @@
 
 use super::server::Place;
 use super::{remedy_of, run_fails};
-use crate::connect::cluster::Cluster;
 use crate::startup::server::{port, server};
 use crate::support::local_ably::LocalAbly;
 use crate::support::outbox::insert;
 use crate::support::relay::RelayCommand;
+use crate::support::server_process::Standby;
 
 /// `database` at the standby, as the superuser.
-fn at(standby: &Cluster, database: &str) -> String {
+fn at(standby: &Standby, database: &str) -> String {
     let directory = standby.directory.display();
     format!("host={directory} port={} user=postgres dbname={database}", standby.port)
 }
@@ -17,7 +17,7 @@ fn at(standby: &Cluster, database: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_is_refused_for_publishing_and_said_to_be_deaf_for_listening() {
     let (place, ably) = (Place::with_outbox().await, LocalAbly::start().await);
-    let standby = Cluster::standby_of(server().socket_dir(), port());
+    let standby = Standby::of(server().socket_dir(), port(), &[]);
     for more in ["", " target_session_attrs=any"] {
         let failed = run_fails(&(at(&standby, &place.name) + more), &[]);
         failed.is(69, &["standby"], &["primary", "target_session_attrs=read-write"]);

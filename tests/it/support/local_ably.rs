@@ -147,7 +147,8 @@ impl LocalAbly {
     }
 }
 
-fn http() -> reqwest::Client {
+/// A client that needs no process-wide TLS provider.
+pub(crate) fn http() -> reqwest::Client {
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

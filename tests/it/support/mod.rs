@@ -5,3 +5,4 @@ pub(crate) mod outbox;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod relay;
+pub(crate) mod server_process;

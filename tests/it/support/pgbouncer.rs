@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::connect::cluster::{as_server, free_port, private_directory, write_private};
+use super::server_process::{as_server, free_port, private_directory, write_private};
 
 /// Ends the pooler when this process ends, however it ends: then the guard's standard input closes.
 const GUARD: &str = r#"

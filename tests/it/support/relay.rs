@@ -1,7 +1,7 @@
 //! The real binary as a child process: `outbox-relay run`.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
@@ -109,6 +109,10 @@ impl RelayProcess {
         self.log().into_iter().filter(bad).collect()
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
     /// The most memory it has had so far, in MiB (`VmHWM`, Linux).
     pub(crate) fn peak_memory(&self) -> u64 {
         let status =
@@ -118,7 +122,7 @@ impl RelayProcess {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).expect("signal");
+        kill(self.pid(), signal).expect("signal");
     }
 
     /// `kill -9`, and waits for the end.
@@ -131,12 +135,17 @@ impl RelayProcess {
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let deadline = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
+            if let Some(status) = self.ended() {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "the relay does not end: {:#?}", self.log());
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait")
     }
 
     /// SIGTERM, and waits for the end.

@@ -1,5 +1,6 @@
 //! Visits every state that can be reached, breadth first, so that a counterexample is a shortest one.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::state::State;
@@ -50,8 +51,8 @@ pub(crate) fn explore(scenario: &Scenario, states_max: usize) -> Exploration {
                 Ok(next) => {
                     let next = next.canonical();
                     let to = next.fingerprint();
-                    if !explorer.came_by.contains_key(&to) {
-                        explorer.came_by.insert(to, Some((from, action)));
+                    if let Entry::Vacant(new) = explorer.came_by.entry(to) {
+                        new.insert(Some((from, action)));
                         queue.push_back(next);
                     }
                 }

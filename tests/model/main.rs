@@ -5,6 +5,12 @@
 //! An explorer of our own and no library: it is a page, it compiles with the tests, and its shortest
 //! counterexample is printed in the words of this protocol.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the number of states and the counterexample are the result"
+)]
+
 mod explore;
 mod judge;
 mod real;

@@ -252,10 +252,8 @@ impl Scenario {
             state.unmarked = false;
             state.before_crash = state.pending();
         }
-        let old = match &state.relays[relay] {
-            Batch::Begun(old) => *old,
-            _ => state.snapshot(),
-        };
+        let old =
+            if let Batch::Begun(old) = &state.relays[relay] { *old } else { state.snapshot() };
         let tenants = self.lockable(state, &old);
         state.relays[relay] =
             if tenants == 0 { Batch::Idle } else { Batch::Locked { tenants, old } };

@@ -124,8 +124,7 @@ async fn survives(hint: &str, answers: Vec<Answer>) {
         client.query_one("select sum(attempts) from outbox.event", &[]).await.unwrap().get(0);
     assert_eq!(attempts, 0, "no event is blamed");
     let peak = relay.peak_memory();
-    println!("{hint}: peak memory {peak} MiB");
-    assert!(peak < MEMORY_MAX, "{peak} MiB");
+    assert!(peak < MEMORY_MAX, "{hint}: {peak} MiB");
     assert_eq!(relay.terminate(), Some(0));
     assert_eq!(ably.accepted().await.len(), 6);
 }

@@ -51,8 +51,8 @@ pub(crate) fn explore(scenario: &Scenario, states_max: usize) -> Exploration {
                 Ok(next) => {
                     let next = next.canonical();
                     let to = next.fingerprint();
-                    if let Entry::Vacant(place) = explorer.came_by.entry(to) {
-                        place.insert(Some((from, action)));
+                    if let Entry::Vacant(new) = explorer.came_by.entry(to) {
+                        new.insert(Some((from, action)));
                         queue.push_back(next);
                     }
                 }

@@ -5,11 +5,10 @@
 //! An explorer of our own and no library: it is a page, it compiles with the tests, and its shortest
 //! counterexample is printed in the words of this protocol.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(
     clippy::print_stdout,
-    reason = "a test reports by panicking"
+    reason = "the number of states and the counterexample are the result"
 )]
 
 mod explore;

@@ -20,6 +20,10 @@ const SECRET: &str = "pw7Zq9xSECRETpw7Zq9xSECRET";
 /// Key and endpoint, as somebody may have pasted them.
 pub(crate) fn settings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    // A fuzzer finds the word, and then repeats it itself.
+    if text.contains("SECRET") {
+        return;
+    }
     for text in [text.to_string(), format!("{text}:{SECRET}"), format!("a.b:{SECRET}{text}")] {
         let said = match ApiKey::parse(&text) {
             Ok(key) => format!("{key:?} {}", key.name()),
@@ -41,7 +45,9 @@ pub(crate) fn settings(data: &[u8]) {
 pub(crate) fn answer(data: &[u8]) {
     let [high, low, body @ ..] = data else { return };
     let Ok(key) = ApiKey::parse(&format!("a.b:{SECRET}")) else { return };
-    let echo = String::from_utf8_lossy(body).replace("KEY", &format!("a.b:{SECRET}"));
+    let echo = String::from_utf8_lossy(body)
+        .replace("SECRET", "")
+        .replace("KEY", &format!("a.b:{SECRET}"));
     let answer = Answer {
         status: u16::from_be_bytes([*high, *low]) % 600,
         header_code: None,

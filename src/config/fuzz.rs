@@ -14,8 +14,8 @@ const SECRET: &str = "pw7Zq9xSECRETpw7Zq9xSECRET";
 /// A file, and behind a form feed the environment as `NAME=value` lines.
 pub(crate) fn file_and_environment(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    // Files that are named are read, and fuzzing should read none.
-    if text.to_ascii_lowercase().contains("_file") {
+    // Files that are named are read, and fuzzing should read none. The word is ours.
+    if text.to_ascii_lowercase().contains("_file") || text.contains("SECRET") {
         return;
     }
     let (file, variables) = text.split_once('\u{c}').unwrap_or((&text, ""));

@@ -9,6 +9,10 @@ const SECRET: &str = "pw7Zq9xSECRET";
 /// Connection strings of both forms; whatever comes of one must not show the password.
 pub(crate) fn connection_string(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    // A fuzzer finds the word, and then repeats it itself.
+    if text.contains("SECRET") {
+        return;
+    }
     check(&text);
     for before in [
         "postgres://u:PW@",

@@ -48,7 +48,9 @@ impl SchemaName {
         let identifier = format!("\"{}\"", self.0.replace('"', "\"\""));
         let literal = format!("'{}'", self.0.replace('\'', "''"));
         // A backslash is an ordinary character in a literal: standard_conforming_strings is on.
-        template.replace(":\"schema\"", &identifier).replace(":'schema'", &literal)
+        // Literals are filled in between the identifiers: the name itself may look like a place to fill.
+        let between = template.split(":\"schema\"").map(|text| text.replace(":'schema'", &literal));
+        between.collect::<Vec<_>>().join(&identifier)
     }
 }
 
@@ -69,6 +71,14 @@ mod tests {
             schema.fill(r#"select :'schema' from :"schema".t"#),
             r#"select 'o''"x' from "o'""x".t"#
         );
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_place_to_fill_stays_what_it_is() {
+        let schema = SchemaName::new("a:'schema'b").unwrap();
+        assert_eq!(schema.fill(":\"schema\".t"), "\"a:'schema'b\".t");
+        let schema = SchemaName::new("a:\"schema\"b").unwrap();
+        assert_eq!(schema.fill("select :'schema'"), "select 'a:\"schema\"b'");
     }
 
     #[test]

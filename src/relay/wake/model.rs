@@ -31,6 +31,8 @@ enum Step {
     Poll,
     /// The claim under way reads.
     Read,
+    /// The coordinator hears that it has, maybe only after the batch has ended.
+    Hear,
     /// A batch ends and has published what it had.
     Publish(usize),
     /// A batch ends because Ably or PostgreSQL cannot be reached.
@@ -41,11 +43,12 @@ enum Step {
     Tick,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Commit,
     Step::CommitUnheard,
     Step::Poll,
     Step::Read,
+    Step::Hear,
     Step::Publish(0),
     Step::Publish(1),
     Step::Fail(0),
@@ -66,6 +69,8 @@ struct World {
     unheard: bool,
     /// A claim has begun and not read.
     unread: bool,
+    /// One has read, and the machine has not heard of it.
+    unsaid: bool,
     /// Batches that have read: whether they have the tenant's events.
     batches: Vec<bool>,
     paused_until: Option<Instant>,
@@ -84,6 +89,7 @@ impl World {
             pending: false,
             unheard: false,
             unread: false,
+            unsaid: false,
             batches: Vec::new(),
             paused_until: None,
             paced_until: None,
@@ -101,6 +107,7 @@ impl World {
             Step::CommitUnheard => (self.pending, self.unheard) = (true, true),
             Step::Poll => return self.poll().is_none(),
             Step::Read if self.unread => self.read(),
+            Step::Hear if self.unsaid => self.hear(),
             Step::Publish(index) if index < self.batches.len() => {
                 let progress = self.batches.remove(index);
                 if progress && std::mem::take(&mut self.failing) {
@@ -127,7 +134,7 @@ impl World {
                 self.wake.handle(Input::ListenerUp, self.now);
             }
             Step::Tick => self.now += TICK,
-            Step::Read | Step::Publish(_) | Step::Fail(_) => return false,
+            Step::Read | Step::Hear | Step::Publish(_) | Step::Fail(_) => return false,
         }
         true
     }
@@ -136,7 +143,7 @@ impl World {
     fn poll(&mut self) -> Option<Instant> {
         match self.wake.poll(self.now) {
             Action::Claim => {
-                assert!(!self.unread, "two claims at once: {self:?}");
+                assert!(!self.unread && !self.unsaid, "two claims at once: {self:?}");
                 self.unread = true;
                 let slots = if self.failing { 1 } else { CONFIG.slots };
                 let own = self.batches.len() + 1;
@@ -167,6 +174,11 @@ impl World {
             (self.pending, self.unheard) = (false, false);
         }
         self.batches.push(got);
+        self.unsaid = true;
+    }
+
+    fn hear(&mut self) {
+        self.unsaid = false;
         self.wake.handle(Input::Claimed { more: false }, self.now);
     }
 
@@ -176,6 +188,8 @@ impl World {
         for _ in 0..100 {
             if self.unread {
                 self.read();
+            } else if self.unsaid {
+                self.hear();
             } else if !self.batches.is_empty() {
                 self.take(Step::Publish(0));
             } else if let Some(until) = self.poll() {

@@ -153,7 +153,6 @@ impl Drain {
         report.failed = settlement.failed.len();
         report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();
         report.progress |= !settlement.is_empty();
-        log(&settlement);
         fault_point::pass(Step::BeforeSettle);
         let session = if settlement.is_empty() && !report.progress {
             open.roll_back().await?
@@ -161,6 +160,8 @@ impl Drain {
             open.settle(&settlement).await?
         };
         fault_point::pass(Step::AfterSettle);
+        // What the log says is so: whoever acts on it finds it in the table.
+        log(&settlement);
         Ok((session, report))
     }
 

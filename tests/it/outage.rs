@@ -71,6 +71,8 @@ async fn a_throttled_channel_slows_its_tenant_and_nobody_else() {
     }
     let got = ably.wait_for(10).await;
     assert!(got.iter().all(|m| m.channel == "tenant:cool"));
+    // The others are accepted, the hold may not be committed yet.
+    wait_until(&client, "select exists (select from outbox.hold where tenant_id = 'hot')").await;
     let held: String = client
         .query_one("select reason from outbox.hold where tenant_id = 'hot'", &[])
         .await

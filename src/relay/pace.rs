@@ -62,7 +62,8 @@ impl ChannelPace {
     /// Tenants that may not publish now.
     pub(super) fn exhausted(&mut self, now: Instant) -> Vec<TenantId> {
         let Some(rate) = self.rate else { return Vec::new() };
-        let without = |bucket: &Bucket| bucket.at(now, rate) < 1.0;
+        // What rounding takes from the time that `sent` has named must not make it early.
+        let without = |bucket: &Bucket| bucket.at(now, rate) < 1.0 - 1e-6;
         let found = self.buckets.iter().filter(|(_, bucket)| without(bucket));
         found.map(|(tenant, _)| tenant.clone()).collect()
     }

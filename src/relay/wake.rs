@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::due::DueTimes;
+
 /// The machine's settings.
 #[derive(Debug, Clone, Copy)]
 pub struct WakeConfig {
@@ -71,7 +73,7 @@ pub struct Wake {
     in_flight: usize,
     listening: bool,
     next_sweep: Instant,
-    next_due: Option<Instant>,
+    due: DueTimes,
     paused_until: Option<Instant>,
     paced_until: Option<Instant>,
     /// After a failure: one batch probes, so that a dead endpoint is not asked by all slots at once.
@@ -89,7 +91,7 @@ impl Wake {
             in_flight: 0,
             listening: false,
             next_sweep: now + config.poll_interval,
-            next_due: None,
+            due: DueTimes::new(now),
             paused_until: None,
             paced_until: None,
             probing: false,
@@ -117,9 +119,7 @@ impl Wake {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 self.dirty |= progress;
             }
-            Input::DueAt(at) => {
-                self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
-            }
+            Input::DueAt(at) => self.due.add(at),
             Input::PauseUntil(until) => {
                 self.paused_until = Some(self.paused_until.map_or(until, |p| p.max(until)));
                 self.probing = true;
@@ -139,10 +139,7 @@ impl Wake {
         if self.stopping {
             return if self.in_flight == 0 { Action::Finished } else { self.sleep(now) };
         }
-        if self.next_due.is_some_and(|due| due <= now) {
-            self.next_due = None;
-            self.dirty = true;
-        }
+        self.dirty |= self.due.take(now);
         if self.next_sweep <= now {
             self.next_sweep = now + self.interval();
             self.dirty = true;
@@ -176,7 +173,7 @@ impl Wake {
 
     /// Whether nothing is in flight, nothing is known to be waiting, and no hold ends within `patience`.
     pub fn is_idle(&self, now: Instant, patience: Duration) -> bool {
-        self.in_flight == 0 && !self.dirty && self.next_due.is_none_or(|due| due > now + patience)
+        self.in_flight == 0 && !self.dirty && self.due.next().is_none_or(|due| due > now + patience)
     }
 
     fn interval(&self) -> Duration {
@@ -185,12 +182,13 @@ impl Wake {
 
     /// The next time at which something falls due by itself. Everything else comes as an input.
     fn sleep(&self, now: Instant) -> Action {
-        let wake = self.next_due.map_or(self.next_sweep, |due| due.min(self.next_sweep));
+        let wake = self.due.next().map_or(self.next_sweep, |due| due.min(self.next_sweep));
         // When dirty with no slot free, the end of a batch wakes us, not the clock.
         Action::SleepUntil(wake.max(now + Duration::from_millis(1)))
     }
 }
 
+mod due;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

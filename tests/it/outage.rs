@@ -7,7 +7,7 @@ use outbox_relay::emulator::EmulatorConfig;
 use crate::drain::{assert_complete_and_in_order, in_flight};
 use crate::support::local_ably::LocalAbly;
 use crate::support::outbox::{Outbox, count, insert, wait_until};
-use crate::support::relay::RelayProcess;
+use crate::support::relay::{RelayCommand, RelayProcess};
 
 async fn attempts(client: &tokio_postgres::Client) -> i64 {
     client.query_one("select sum(attempts) from outbox.event", &[]).await.unwrap().get(0)
@@ -117,6 +117,28 @@ async fn ablys_own_rate_per_channel_is_lived_with() {
     assert_complete_and_in_order(&ably.wait_for(100).await, 1, 100);
     assert_eq!(relay.terminate(), Some(0));
     assert_eq!(attempts(&client).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tenant_that_waits_for_its_rate_goes_on_by_itself() {
+    let (outbox, ably) = (Outbox::create("paces").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
+        .env("OUTBOX_RELAY_SWEEP_INTERVAL", "5m")
+        .env("OUTBOX_RELAY_CHANNEL_RATE", "1")
+        .start();
+    relay.wait_until_listening();
+    // One after the other both use up what they may send at once; then only the second has more, and the
+    // first one's turn, which comes earlier, finds nothing.
+    for (turn, tenant) in ["a", "b"].into_iter().enumerate() {
+        for n in 0..5 {
+            insert(&client, tenant, &format!("{{\"n\":{n}}}")).await;
+            ably.wait_for(turn * 5 + n + 1).await;
+        }
+    }
+    insert(&client, "b", r#"{"n":5}"#).await;
+    ably.wait_for(11).await;
+    assert_eq!(relay.terminate(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,14 +120,23 @@ fn a_pace_delays_batches_and_keeps_what_is_waiting() {
 }
 
 #[test]
-fn a_hold_that_ends_wakes() {
+fn every_hold_that_ends_wakes() {
     let now = Instant::now();
     let mut wake = idle(now);
     let due = now + Duration::from_millis(50);
-    wake.handle(Input::DueAt(due + Duration::from_secs(1)), now);
+    let later = due + Duration::from_millis(100);
+    wake.handle(Input::DueAt(later), now);
     wake.handle(Input::DueAt(due), now);
     assert_eq!(wake.poll(now), Action::SleepUntil(due));
     assert_eq!(wake.poll(due), Action::Claim);
+    wake.handle(Input::Claimed { more: false }, due);
+    wake.handle(Input::BatchEnded { progress: false }, due);
+    assert_eq!(
+        wake.poll(due),
+        Action::SleepUntil(later),
+        "the end of the other hold is not forgotten"
+    );
+    assert_eq!(wake.poll(later), Action::Claim);
 }
 
 #[test]

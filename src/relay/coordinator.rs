@@ -11,10 +11,11 @@ use tracing::{debug, error, info, warn};
 
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
+use super::flag_work::FlagWork;
 use super::pace::{AccountPace, ChannelPace};
 use super::publisher_state::PublisherState;
 use super::service::{RelayConfig, RelayError, Summary};
-use super::wake::{Action, Input, Wake};
+use super::wake::{Action, BellConfig, Input, Wake};
 use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::error::StoreError;
 use crate::store::session::Session;
@@ -44,6 +45,7 @@ pub(super) struct Coordinator {
     /// Connections of slots that have no batch.
     idle: Vec<Session>,
     batches: JoinSet<BatchEnd>,
+    flag: FlagWork,
     /// The claim under way.
     claiming: Option<oneshot::Receiver<ClaimRead>>,
     /// Tenant after which the next claim starts.
@@ -67,11 +69,15 @@ impl Coordinator {
         first: Session,
         listening: CancellationToken,
     ) -> Self {
+        let (now, bell) = (Instant::now(), BellConfig::DEFAULT);
+        let wake = Wake::new(config.wake, now);
         Self {
             listening,
+            flag: FlagWork::new(Arc::clone(&drain), bell.term),
             drain,
             config,
-            wake: Wake::new(config.wake, Instant::now()),
+            // A single run is over before anybody would miss the bell.
+            wake: if config.once { wake } else { wake.with_bell(bell, now) },
             idle: vec![first],
             batches: JoinSet::new(),
             claiming: None,
@@ -100,6 +106,10 @@ impl Coordinator {
                     self.start_batch();
                     continue;
                 }
+                Action::Flag(op) => {
+                    self.flag.start(op);
+                    continue;
+                }
                 Action::Finished => break,
                 Action::SleepUntil(until) => until,
             };
@@ -113,6 +123,7 @@ impl Coordinator {
                 () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
+                answer = self.flag.ended() => self.wake.handle(Input::Flag(answer), Instant::now()),
                 () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
                 Some(input) = inbox.recv() => {
                     if input == Input::ListenerUp {
@@ -146,12 +157,17 @@ impl Coordinator {
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
-        let more = read.as_ref().is_some_and(|read| read.more);
-        if let Some(tenant) = read.and_then(|read| read.last_tenant) {
+        let Some(ClaimRead { more, found, last_tenant }) = read else {
+            return self.wake.handle(Input::ClaimFailed, Instant::now());
+        };
+        if let Some(tenant) = last_tenant {
             self.cursor.clear();
             self.cursor.push_str(tenant.as_str());
         }
-        self.wake.handle(Input::Claimed { more }, Instant::now());
+        if self.wake.claim_is_swept() {
+            self.summary.swept += u64::try_from(found).unwrap_or(u64::MAX);
+        }
+        self.wake.handle(Input::Claimed { more, found }, Instant::now());
     }
 
     fn batch_ended(&mut self, end: Result<BatchEnd, JoinError>) -> Result<(), RelayError> {
@@ -280,7 +296,8 @@ impl Coordinator {
         {
             self.summary.left = Some(session.backlog(BACKLOG_COUNT_MAX).await?);
         }
-        info!(published = self.summary.published, failed = self.summary.failed, "relay stopped");
+        let Summary { published, failed, swept, .. } = self.summary;
+        info!(published, failed, swept, "relay stopped");
         Ok(self.summary)
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct ClaimFrom {
 pub(super) struct ClaimRead {
     /// Whether it stopped at its limit of tenants.
     pub(super) more: bool,
+    /// Events that it found.
+    pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
 }
@@ -104,7 +106,9 @@ impl Drain {
         let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
-        _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
+        let found = claim.runs.iter().map(|run| run.events.len()).sum();
+        let last_tenant = claim.tenants.last().cloned();
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant });
         if claim.tenants.is_empty() {
             return Ok((open.roll_back().await?, BatchReport::default()));
         }

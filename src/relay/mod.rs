@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
+//! is heard), `flag_work` (when it need not ring), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), and [`retention`] (the same on a schedule).
 
 pub mod archive_file;
@@ -10,6 +10,7 @@ mod coordinator;
 mod database_state;
 mod drain;
 mod fault_point;
+mod flag_work;
 pub mod housekeeping;
 mod listener;
 mod news;

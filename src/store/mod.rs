@@ -1,11 +1,12 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
+//! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`application`] (the outbox as its writers see it),
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
+pub mod bell;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;

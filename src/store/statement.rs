@@ -23,6 +23,9 @@ pub(super) enum Statement {
     MarkServerStart,
     Backlog,
     Notify,
+    RaiseFlag,
+    ReadFlag,
+    ReadWriters,
 }
 
 /// What is known of a statement before it is prepared.
@@ -49,7 +52,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of [`Statement`].
-pub static ALL: [StatementText; 15] = [
+pub static ALL: [StatementText; 18] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -65,6 +68,9 @@ pub static ALL: [StatementText; 15] = [
     statement!("mark_server_start", []),
     statement!("backlog", [INT8]),
     statement!("notify", [TEXT, TEXT]),
+    statement!("raise_flag", [INT8]),
+    statement!("read_flag", []),
+    statement!("read_writers", [TEXT_ARRAY]),
 ];
 
 impl Statement {
@@ -110,6 +116,9 @@ mod tests {
             (Statement::MarkServerStart, "mark_server_start"),
             (Statement::Backlog, "backlog"),
             (Statement::Notify, "notify"),
+            (Statement::RaiseFlag, "raise_flag"),
+            (Statement::ReadFlag, "read_flag"),
+            (Statement::ReadWriters, "read_writers"),
         ] {
             assert_eq!(statement.text().name, name);
         }

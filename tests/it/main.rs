@@ -27,3 +27,4 @@ mod sql;
 mod startup;
 mod subscribers;
 mod support;
+mod tail;

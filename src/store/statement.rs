@@ -23,6 +23,10 @@ pub(super) enum Statement {
     MarkServerStart,
     Backlog,
     Notify,
+    CountCrashes,
+    UncountCrashes,
+    ForgetCrashes,
+    LockSuspect,
     RaiseFlag,
     ReadFlag,
     ReadWriters,
@@ -52,7 +56,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of [`Statement`].
-pub static ALL: [StatementText; 18] = [
+pub static ALL: [StatementText; 22] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -68,6 +72,10 @@ pub static ALL: [StatementText; 18] = [
     statement!("mark_server_start", []),
     statement!("backlog", [INT8]),
     statement!("notify", [TEXT, TEXT]),
+    statement!("count_crashes", [TEXT_ARRAY]),
+    statement!("uncount_crashes", [TEXT_ARRAY]),
+    statement!("forget_crashes", [TEXT_ARRAY]),
+    statement!("lock_suspect", [INT8]),
     statement!("raise_flag", [INT8]),
     statement!("read_flag", []),
     statement!("read_writers", [TEXT_ARRAY]),
@@ -116,6 +124,10 @@ mod tests {
             (Statement::MarkServerStart, "mark_server_start"),
             (Statement::Backlog, "backlog"),
             (Statement::Notify, "notify"),
+            (Statement::CountCrashes, "count_crashes"),
+            (Statement::UncountCrashes, "uncount_crashes"),
+            (Statement::ForgetCrashes, "forget_crashes"),
+            (Statement::LockSuspect, "lock_suspect"),
             (Statement::RaiseFlag, "raise_flag"),
             (Statement::ReadFlag, "read_flag"),
             (Statement::ReadWriters, "read_writers"),

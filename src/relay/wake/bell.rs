@@ -180,7 +180,7 @@ impl Bell {
             FlagAnswer::Fenced { open } if op == FlagOp::Fence => self.fenced(open, now),
             FlagAnswer::Fenced { open } => self.checked(open, now),
             FlagAnswer::Rung => {
-                self.owed = self.owed.map(|_| now);
+                self.ring_at = now + self.config.pass_on;
                 false
             }
             FlagAnswer::Failed { lasting } => {

@@ -4,9 +4,10 @@
 //! # Layers, in reading order
 //! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
 //!
-//! `domain <- {store | ably} <- relay <- config <- cli`, with `emulator` and `dev` beside them.
+//! `domain <- registry <- {store | ably} <- relay <- config <- cli`, with `emulator` and `dev` beside them.
 //!
 //! - [`domain`]: events, channels, messages and failure classes. No I/O, no clock.
+//! - [`registry`]: event types and the schemas of their payloads.
 //! - [`store`]: PostgreSQL. Nobody else names `tokio_postgres`.
 //! - [`ably`]: Ably's REST API. With the emulator's own client in `dev`, nobody else names `reqwest`.
 //! - [`relay`]: waking, claiming, publishing, settling.
@@ -24,5 +25,6 @@ pub mod emulator;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod registry;
 pub mod relay;
 pub mod store;

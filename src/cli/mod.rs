@@ -6,6 +6,7 @@
 
 mod args;
 mod assemble;
+mod channel;
 mod consent;
 mod dev;
 mod emulator;
@@ -122,5 +123,6 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
+        Command::Channel(options) => channel::execute(&options),
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
+use super::check::{
+    api_key, database_url, directory, endpoint, log_level, retention_archive, schema,
+};
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
+use crate::registry::validation::ValidateMode;
 
 /// One setting: its names, its default, its limits and its meaning.
 #[derive(Debug, Clone, Copy)]
@@ -257,6 +260,31 @@ pub static SETTINGS: &[Setting] = &[
             set: |s, v| OnFailed::named(v).map(|policy| s.on_failed = policy).is_some(),
         },
         doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
+    },
+    Setting {
+        key: "registry.directory",
+        env: &["OUTBOX_RELAY_REGISTRY_DIRECTORY"],
+        flag: Some("registry"),
+        default: None,
+        example: "schemas",
+        kind: Kind::Text {
+            check: directory,
+            expected: "a directory",
+            set: |s, v| s.registry_directory = Some(v.into()),
+        },
+        doc: "The directory of your event types: one JSON Schema (2020-12) of a payload a file, named after its event type (`kitchen.task.claimed.json`). Not set: the built-in kitchen module alone.",
+    },
+    Setting {
+        key: "registry.validate",
+        env: &["OUTBOX_RELAY_REGISTRY_VALIDATE"],
+        flag: None,
+        default: Some("off"),
+        example: "reject",
+        kind: Kind::Choice {
+            names: ValidateMode::NAMES,
+            set: |s, v| ValidateMode::named(v).map(|mode| s.registry_validate = mode).is_some(),
+        },
+        doc: "What becomes of an event whose payload does not match the schema of its type, or whose type has none: `off` publishes it unseen, `warn` publishes it with a line in the log, `reject` fails it.",
     },
     Setting {
         key: "retention.published",

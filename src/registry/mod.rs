@@ -7,6 +7,7 @@
 //! programming languages see it), [`typescript`], [`zod`] and [`rust_types`] (which write it), [`compatibility`] (what a
 //! change of a schema breaks).
 
+pub mod documents;
 pub mod event_types;
 pub mod keywords;
 pub mod problem;

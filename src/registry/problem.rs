@@ -77,6 +77,7 @@ pub(super) fn step(name: &str) -> String {
 }
 
 /// The problems that one finding of the validator is: several where it lists fields.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest has one place and one message")]
 pub(super) fn of_validator(prefix: &str, error: &ValidationError<'_>) -> Vec<Problem> {
     let path = format!("{prefix}{}", error.instance_path().as_str());
     match error.kind() {

@@ -188,6 +188,9 @@ fn encode(claimed: &Claimed, limits: PlanLimits) -> Result<Message, Refusal> {
             ably_code: None,
         });
     }
+    if let Some(refusal) = &claimed.invalid {
+        return Err(refusal.clone());
+    }
     Message::of_event(&claimed.event, limits.message_bytes_max)
 }
 
@@ -238,6 +241,7 @@ mod tests {
             },
             lock_trace: false,
             oversize: None,
+            invalid: None,
         }
     }
 

@@ -21,6 +21,7 @@ mod migrations;
 mod outage;
 mod private_postgres;
 mod readme;
+mod registry;
 mod retention;
 mod sql;
 mod startup;

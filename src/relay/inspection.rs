@@ -1,5 +1,7 @@
 //! Payloads against the schemas of their types, before anything is planned.
 
+use std::panic::{self, AssertUnwindSafe};
+
 use crate::domain::message::{ErrorCode, Refusal};
 use crate::registry::problem::Problems;
 use crate::registry::validation::Validation;
@@ -19,8 +21,17 @@ pub(super) fn inspect(validation: &Validation, runs: &mut [Run]) {
     for run in runs.iter_mut().filter(|run| run.group.is_none()) {
         for claimed in run.events.iter_mut().filter(|c| !c.lock_trace && c.oversize.is_none()) {
             let event = &claimed.event;
-            let admitted = validation.admit(&event.id, &event.event_type, &event.payload);
-            claimed.invalid = admitted.err().map(|problems| refusal(&problems));
+            // A payload that the validator cannot bear fails alone, as one that cannot be encoded does.
+            let admitted = panic::catch_unwind(AssertUnwindSafe(|| {
+                validation.admit(&event.id, &event.event_type, &event.payload)
+            }));
+            claimed.invalid = match admitted {
+                Ok(admitted) => admitted.err().map(|problems| refusal(&problems)),
+                Err(_) => Some(invalid(
+                    "outbox-relay panicked while it checked this event: a defect, please report it"
+                        .into(),
+                )),
+            };
         }
     }
 }
@@ -30,9 +41,9 @@ fn refusal(problems: &Problems) -> Refusal {
     let told: Vec<String> = told.map(|p| format!("{} {}", p.path, p.message)).collect();
     let more = problems.as_slice().len().saturating_sub(PROBLEMS_TOLD);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Refusal {
-        code: ErrorCode::ValidationError,
-        message: format!("the registry refuses the event: {}{more}", told.join("; ")),
-        ably_code: None,
-    }
+    invalid(format!("the registry refuses the event: {}{more}", told.join("; ")))
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal { code: ErrorCode::ValidationError, message, ably_code: None }
 }

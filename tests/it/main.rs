@@ -12,6 +12,7 @@ mod bad_data;
 mod cli;
 mod connect;
 mod crash;
+mod crash_budget;
 mod dead_letters;
 mod dev;
 mod drain;

@@ -1,6 +1,8 @@
 //! outbox-relay publishes the rows of a transactional outbox in PostgreSQL to Ably: in order per
 //! tenant, milliseconds after commit, without losing or repeating any.
 //!
+//! Applications use [`enqueue`] with [`NewEvent`], and [`parse_realtime_event`] where they subscribe; the binary is the rest.
+//!
 //! # Layers, in reading order
 //! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
 //!
@@ -28,3 +30,8 @@ pub mod fuzzing;
 pub mod registry;
 pub mod relay;
 pub mod store;
+
+pub use domain::message::ENVELOPE_VERSION;
+pub use domain::new_event::NewEvent;
+pub use registry::realtime_event::{RealtimeEvent, parse_realtime_event};
+pub use store::producer::{Producer, enqueue, enqueue_many};

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub, types};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -85,6 +85,8 @@ pub(super) enum Command {
     Scrub(scrub::Options),
     /// The Ably channel of a tenant, and back
     Channel(channel::Options),
+    /// Types of the registry's events in other languages, and what a change of them breaks
+    Types(types::Options),
 }
 
 impl Command {
@@ -92,7 +94,7 @@ impl Command {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Run(_) => Needs::DatabaseAndAbly,
-            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) => Needs::Nothing,
+            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),
             Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,

@@ -126,13 +126,18 @@ pub(super) fn registry(settings: &Settings) -> Result<Registry, Failure> {
         Some(directory) => Registry::open(directory),
         None => Registry::built_in(),
     };
-    registry.map_err(|RegistryError(errors)| {
-        Failure::several(
+    Ok(registry?)
+}
+
+impl From<RegistryError> for Failure {
+    fn from(RegistryError(errors): RegistryError) -> Self {
+        let causes = errors.iter().map(ToString::to_string).collect();
+        Self::several(
             Exit::Config,
-            errors.iter().map(ToString::to_string).collect(),
-            "mend the schema files of the directory that registry.directory names",
+            causes,
+            "mend the schema files, or name another directory with --registry",
         )
-    })
+    }
 }
 
 /// What is done about payloads. Wrong schema files are refused though nothing be validated: they are meant

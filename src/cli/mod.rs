@@ -24,6 +24,7 @@ mod run;
 mod scrub;
 mod signals;
 mod table;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -124,5 +125,6 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
         Command::Channel(options) => channel::execute(&options),
+        Command::Types(options) => types::execute(&options, &context),
     }
 }

@@ -21,6 +21,7 @@ mod in_flight;
 mod migrations;
 mod outage;
 mod private_postgres;
+mod producers;
 mod readme;
 mod registry;
 mod retention;

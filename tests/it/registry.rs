@@ -1,6 +1,7 @@
 //! The registry of event types: its commands, and what the relay does about payloads.
 
 mod commands;
+mod types;
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub, types};
+use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub, tail, types};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -22,6 +22,7 @@ Examples:
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
@@ -79,6 +80,8 @@ pub(super) enum Command {
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Watch events as they are written and settled
+    Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
     /// Take the payload out of old events and keep the rest
@@ -97,7 +100,7 @@ impl Command {
             Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),
-            Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

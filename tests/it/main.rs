@@ -29,3 +29,4 @@ mod sql;
 mod startup;
 mod subscribers;
 mod support;
+mod tail;

@@ -134,6 +134,8 @@ impl Wake {
             }
             Input::ListenerUp => {
                 self.listening = true;
+                // The claim that follows is as good as a sweep.
+                self.next_sweep = now + self.config.sweep_interval;
                 self.wake_up();
             }
             Input::ListenerDown => {

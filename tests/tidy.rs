@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A layer and what it may import. `tests/tidy.rs` is the only place that states this as data.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("ably", &["domain"]),
     ("relay", &["domain", "store", "ably"]),
     ("config", &["domain", "store", "ably", "relay"]),
+    ("http", &["domain", "relay"]),
     ("emulator", &["domain"]),
     ("dev", &["domain", "store", "emulator", "relay"]),
-    ("cli", &["domain", "store", "ably", "relay", "config", "emulator", "dev"]),
+    ("cli", &["domain", "store", "ably", "relay", "config", "http", "emulator", "dev"]),
     // Lists what is fuzzed; in builds for tests only.
     ("fuzzing", &["store", "ably", "config", "emulator", "dev"]),
     // The binary's own file.

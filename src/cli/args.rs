@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{dev, emulator, events, health, holds, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -68,6 +68,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Publish the outbox's events to Ably until SIGTERM
     Run(run::Options),
+    /// Ask the relay on this machine how it is, for a container's health check
+    Health(health::Options),
     /// Everything locally: PostgreSQL, Ably emulator, relay and sample events
     Dev(dev::Options),
     /// A local Ably: REST, SSE and WebSocket, with faults on demand
@@ -89,6 +91,7 @@ impl Command {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Run(_) => Needs::DatabaseAndAbly,
+            Self::Health(_) => Needs::Http,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,

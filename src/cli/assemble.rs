@@ -1,5 +1,6 @@
 //! From settings to the parts of a relay, and from their errors to exit codes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,6 +9,8 @@ use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::config::{self, Configuration, FallbackHosts, RetentionArchive, Settings};
 use crate::domain::failure::FailureClass;
+use crate::http::{HttpConfig, HttpError, HttpServer};
+use crate::relay::monitor::Monitor;
 use crate::relay::plan::PlanLimits;
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
@@ -113,6 +116,36 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
         grace: settings.shutdown_grace,
         once,
     }
+}
+
+/// Where the relay answers, if anywhere.
+///
+/// # Errors
+/// Never for a checked setting.
+pub(super) fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, Failure> {
+    match settings.http_listen.as_str() {
+        "off" => Ok(None),
+        address => address.parse().map(Some).map_err(Failure::internal),
+    }
+}
+
+/// A server that answers for this relay, if the settings ask for one.
+///
+/// # Errors
+/// When the address is taken, or open to others without a token.
+pub(super) async fn http(
+    settings: &Settings,
+    monitor: Monitor,
+) -> Result<Option<HttpServer>, Failure> {
+    let Some(listen) = http_listen(settings)? else { return Ok(None) };
+    let (token, publish_token) = (settings.http_token.clone(), settings.http_publish_token.clone());
+    let config = HttpConfig { listen, token, publish_token };
+    let server = HttpServer::bind(config, monitor).await;
+    server.map(Some).map_err(|error| {
+        let exit =
+            if matches!(error, HttpError::Open(_)) { Exit::Config } else { Exit::Unavailable };
+        Failure::new(exit, &error, error.remedy())
+    })
 }
 
 /// The schedule by which old events are deleted, if there is one.

@@ -12,6 +12,7 @@ mod emulator;
 mod events;
 mod failure;
 mod flags;
+mod health;
 mod holds;
 mod logging;
 mod migrate;
@@ -115,6 +116,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
     let context = Context { configuration, stop };
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
+        Command::Health(options) => health::execute(&options, &context).await,
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,

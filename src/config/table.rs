@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
+use super::check::{
+    api_key, database_url, endpoint, http_listen, http_token, log_level, publish_token,
+    retention_archive, schema,
+};
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
@@ -311,6 +314,47 @@ pub static SETTINGS: &[Setting] = &[
         doc: "How long a stop waits for what is in flight. Too high: the supervisor kills the process first (Kubernetes after 30 s). Too low: requests are cut off and sent again after the start (Ably drops the repeat).",
     },
     Setting {
+        key: "http.listen",
+        env: &["OUTBOX_RELAY_HTTP_LISTEN"],
+        flag: None,
+        default: Some("off"),
+        example: "127.0.0.1:9464",
+        kind: Kind::Text {
+            check: http_listen,
+            expected: "off, or an address with a port",
+            set: |s, v| s.http_listen = v,
+        },
+        doc: "Where `run` answers `/livez`, `/readyz`, `/metrics` and `/outbox/publish`. An address that other machines reach (`0.0.0.0:9464`) needs `http.token`.",
+    },
+    Setting {
+        key: "http.token",
+        env: &["OUTBOX_RELAY_HTTP_TOKEN"],
+        flag: None,
+        default: None,
+        example: "a-long-random-text",
+        kind: Kind::Secret {
+            check: http_token,
+            expected: "at least 16 visible ASCII characters",
+            plain_in_file: false,
+            set: |s, v| s.http_token = Some(v),
+        },
+        doc: "What `/metrics` and `/readyz?verbose` want as `Authorization: Bearer …`. Not set: everybody on this machine may read them, and nobody else. `/livez` and `/readyz` want nothing.",
+    },
+    Setting {
+        key: "http.publish_token",
+        env: &["OUTBOX_PUBLISH_TOKEN"],
+        flag: None,
+        default: None,
+        example: "a-long-random-text",
+        kind: Kind::Secret {
+            check: publish_token,
+            expected: "visible ASCII characters",
+            plain_in_file: false,
+            set: |s, v| s.http_publish_token = Some(v),
+        },
+        doc: "What `/outbox/publish` wants as `Authorization: Bearer …`. Not set: it answers 401 to everybody.",
+    },
+    Setting {
         key: "log.level",
         env: &["OUTBOX_RELAY_LOG_LEVEL", "RUST_LOG"],
         flag: Some("log-level"),
@@ -343,44 +387,4 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::config::settings::Settings;
-    use crate::config::value::Raw;
-
-    #[test]
-    fn every_default_and_example_passes_its_own_check() {
-        for setting in SETTINGS {
-            for word in setting.default.iter().chain([&setting.example]) {
-                let applied =
-                    setting.kind.apply(&Raw::Word((*word).to_owned()), &mut Settings::blank());
-                assert_eq!(applied, Ok(()), "{}", setting.key);
-            }
-        }
-    }
-
-    #[test]
-    fn no_name_stands_for_two_settings() {
-        let mut names = BTreeSet::new();
-        for setting in SETTINGS {
-            for name in setting.env.iter().chain(setting.flag.iter()).chain([&setting.key]) {
-                assert!(names.insert(*name), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_own_variable_is_named_after_its_key() {
-        for setting in SETTINGS {
-            let own = setting.env.iter().filter(|name| name.starts_with(ENV_PREFIX));
-            for name in own {
-                let key = setting.key.replace('.', "_").to_uppercase();
-                let short = setting.leaf().to_uppercase();
-                let tail = name.trim_start_matches(ENV_PREFIX);
-                assert!(tail == key || tail == short, "{name} for {}", setting.key);
-            }
-        }
-    }
-}
+mod tests;

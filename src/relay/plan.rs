@@ -237,6 +237,7 @@ mod tests {
                 generation: 0,
             },
             lock_trace: false,
+            waited: None,
             oversize: None,
         }
     }

@@ -8,9 +8,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::coordinator::Coordinator;
+use super::asked::Asked;
+use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
 use super::listener::Listener;
+use super::metrics::Metrics;
+use super::monitor::Monitor;
 use super::plan::PlanLimits;
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
@@ -77,12 +80,23 @@ pub struct Relay {
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     listening: CancellationToken,
+    metrics: Arc<Metrics>,
+    monitor: Monitor,
+    requests: mpsc::Receiver<Asked>,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config, retention: None, listening: CancellationToken::new() }
+        let metrics = Arc::new(Metrics::new());
+        let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
+        let (retention, listening) = (None, CancellationToken::new());
+        Self { store, direct, ably, config, retention, listening, metrics, monitor, requests }
+    }
+
+    /// The relay from outside, as soon as it runs and while it does.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -115,6 +129,7 @@ impl Relay {
             ably: self.ably,
             claim_limits: self.config.claim,
             plan_limits: self.config.plan,
+            metrics: self.metrics,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();
@@ -132,7 +147,8 @@ impl Relay {
                 listener.spawn(retention.run());
             }
         }
-        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
-        coordinator.run(shutdown, &bell, inbox, listener).await
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
+        let inputs = Inputs { bell, inbox, requests: self.requests };
+        coordinator.run(shutdown, inputs, listener).await
     }
 }

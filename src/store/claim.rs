@@ -42,6 +42,25 @@ pub struct Claim {
     pub owner: LockOwner,
 }
 
+impl Claim {
+    /// Leaves out what is more than `limit` events: it stays pending, and unlocked once the drain has ended.
+    /// Returns whether anything was left out. A recorded group goes whole or not at all.
+    pub fn cut(&mut self, limit: usize) -> bool {
+        let (mut left, mut was_cut) = (limit, false);
+        for run in &mut self.runs {
+            let take = match run.group {
+                Some(_) if run.events.len() > left => 0,
+                _ => run.events.len().min(left),
+            };
+            was_cut |= take < run.events.len();
+            run.events.truncate(take);
+            left -= take;
+        }
+        self.runs.retain(|run| !run.events.is_empty());
+        was_cut
+    }
+}
+
 /// PostgreSQL's process id of a drain's connection: a record is written only while it holds the tenant's
 /// lock. Zero, which is no process, when nothing was locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +99,9 @@ pub struct Claimed {
     pub lock_trace: bool,
     /// Bytes of an event that was too large to fetch.
     pub oversize: Option<i64>,
+    /// How long it has waited since its commit, or since it was written where PostgreSQL does not track
+    /// commits. By the database's clock alone; `None` when the row's time is infinite.
+    pub waited: Option<Duration>,
 }
 
 /// A tenant that has to wait.
@@ -283,6 +305,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         lock_trace: row.try_get("lock_trace")?,
         oversize: payload.is_none().then_some(bytes),
+        waited: waited(row.try_get("waited_ms")?),
         event: Event {
             seq: Seq(row.try_get("seq")?),
             id: row.try_get("id")?,
@@ -299,6 +322,10 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
             generation: row.try_get("generation")?,
         },
     })
+}
+
+fn waited(ms: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms?.max(0.0) / 1_000.0).ok()
 }
 
 fn texts(tenants: &[TenantId]) -> Vec<&str> {

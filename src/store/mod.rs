@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
@@ -17,6 +17,7 @@ pub mod error;
 pub(crate) mod fuzz;
 pub mod listen;
 pub mod migrate;
+pub mod observe;
 pub mod operator;
 pub mod operator_statement;
 pub mod retention;

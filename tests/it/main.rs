@@ -16,6 +16,7 @@ mod dead_letters;
 mod dev;
 mod drain;
 mod emulator_client;
+mod http;
 mod in_flight;
 mod migrations;
 mod outage;

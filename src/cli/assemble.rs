@@ -35,6 +35,18 @@ const APPLICATION_NAME: &str = concat!("outbox-relay ", env!("CARGO_PKG_VERSION"
 /// # Errors
 /// When the string cannot be read; it is not repeated, for it may hold a password.
 pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Failure> {
+    store_named(settings, url, APPLICATION_NAME)
+}
+
+/// The same under another name in `pg_stat_activity`.
+///
+/// # Errors
+/// As [`store`].
+pub(super) fn store_named(
+    settings: &Settings,
+    url: &SecretString,
+    name: &str,
+) -> Result<Store, Failure> {
     let parsed = Dsn::parse(url.expose_secret()).map_err(|error| {
         Failure::of_line(Exit::Config, error, "correct it in DATABASE_URL, or in DIRECT_URL")
     })?;
@@ -43,7 +55,7 @@ pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Fa
     }
     let schema = SchemaName::new(&settings.schema)
         .map_err(|error| Failure::new(Exit::Config, error, "choose another name with --schema"))?;
-    Ok(Store::new(parsed.dsn, ConnectOptions::new(APPLICATION_NAME), schema))
+    Ok(Store::new(parsed.dsn, ConnectOptions::new(name), schema))
 }
 
 /// The client of the Ably that the settings name.

@@ -8,6 +8,7 @@ mod args;
 mod assemble;
 mod consent;
 mod dev;
+mod doctor;
 mod emulator;
 mod events;
 mod failure;
@@ -117,6 +118,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
         Command::Health(options) => health::execute(&options, &context).await,
+        Command::Doctor(options) => doctor::execute(&options, &context).await,
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,

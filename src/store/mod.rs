@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`retention`] (old events),
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
@@ -10,6 +10,7 @@ pub mod claim;
 pub mod connect;
 pub mod connect_error;
 pub mod decide;
+pub mod diagnose;
 pub mod driver;
 pub mod dsn;
 pub mod error;

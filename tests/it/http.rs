@@ -14,6 +14,7 @@ mod abuse;
 mod health;
 mod metrics;
 mod publish;
+mod shipped;
 
 /// What opens metrics in these tests.
 const TOKEN: &str = "sixteen-characters";

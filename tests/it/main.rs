@@ -14,6 +14,7 @@ mod connect;
 mod crash;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod drain;
 mod emulator_client;
 mod http;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub};
+use super::{dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub, tail};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -22,6 +22,7 @@ Examples:
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
@@ -85,6 +86,8 @@ pub(super) enum Command {
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Watch events as they are written and settled
+    Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
     /// Take the payload out of old events and keep the rest
@@ -101,7 +104,9 @@ impl Command {
             Self::Doctor(_) => Needs::Whatever,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Events(_) | Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => {
+                Needs::Database
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ mod run;
 mod scrub;
 mod signals;
 mod table;
+mod tail;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -124,6 +125,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
     }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::asked::cut;
 use super::fault_point::{self, Step};
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
@@ -16,7 +17,7 @@ use super::requests;
 use super::side_session::SideSession;
 use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
-use crate::domain::failure::{FailureClass, PublishFailure};
+use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -39,6 +40,8 @@ pub(super) struct ClaimFrom {
     pub(super) cursor: String,
     /// Tenants whose channel is at its rate.
     pub(super) except: Vec<TenantId>,
+    /// Whether to look afterwards for tenants that relays went down with.
+    pub(super) suspects: bool,
     /// Publishes at most so many events, when somebody has asked for that.
     pub(super) limit: Option<usize>,
     /// Only the sweep has asked for it, while notifications arrive.
@@ -52,6 +55,15 @@ pub(super) struct ClaimRead {
     pub(super) more: bool,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
+}
+
+/// Who else's events travel with a claim's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum With {
+    /// Up to a hundred tenants together.
+    Others,
+    /// One tenant that relays went down with.
+    Nobody,
 }
 
 /// How a batch ended.
@@ -82,6 +94,8 @@ pub(super) struct BatchReport {
     pub(super) accepted: bool,
     /// A failure that concerns the whole publisher.
     pub(super) failure: Option<PublishFailure>,
+    /// Whether there are tenants that have to be sent by themselves, and have not been looked for.
+    pub(super) suspects_wait: bool,
     /// How long the tenants put on hold have to wait.
     pub(super) holds: Vec<Duration>,
 }
@@ -115,28 +129,42 @@ impl Drain {
         };
         fault_point::pass(Step::BeforeClaim);
         let begun = Instant::now();
-        let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
+        let (open, mut claim) =
+            session.claim(&from.cursor, &from.except, self.claim_limits).await?;
         self.metrics.stage(Stage::Claim, begun.elapsed());
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
-        if claim.tenants.is_empty() {
-            return Ok((open.roll_back().await?, BatchReport::default()));
+        let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
+        if from.by_sweep {
+            self.metrics.found_by_sweep(&claim);
         }
-        self.publish_claim(open, claim, from).await
+        let (session, mut report) = if claim.tenants.is_empty() {
+            (open.roll_back().await?, BatchReport::default())
+        } else {
+            self.publish_claim(open, claim, With::Others).await?
+        };
+        report.progress |= was_cut;
+        // Everybody else first: one of them may be the reason why relays go down.
+        if from.suspects && full {
+            report.suspects_wait = true;
+        } else if from.suspects {
+            return self.suspects(session, report).await;
+        }
+        Ok((session, report))
     }
 
-    async fn publish_claim(
+    /// Publishes and settles what was claimed.
+    pub(super) async fn publish_claim(
         &self,
         open: OpenDrain,
-        mut claim: Claim,
-        from: &ClaimFrom,
+        claim: Claim,
+        with: With,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
-        report.progress |= from.limit.is_some_and(|limit| claim.cut(limit));
-        let mut seen = self.metrics.claimed(&claim, from.by_sweep);
+        let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
         for (id, bytes) in &plan.large {
@@ -144,11 +172,13 @@ impl Drain {
         }
         report.progress |= abandon(&open, &plan, suspects).await?;
         self.record(&mut plan.parts, claim.owner).await?;
+        report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locked = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
         self.metrics.stage(Stage::Lock, locked.elapsed());
         fault_point::pass(Step::BeforeRequest);
+        plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
         let results = self.send(&plan.parts, locked, &mut seen).await;
         let mut settlement = Settlement {
@@ -159,6 +189,9 @@ impl Drain {
         };
         report.accepted = results.iter().any(Result::is_ok);
         for (part, result) in plan.parts.iter().zip(&results) {
+            if part.repeated {
+                outcome::answer_crashes(&mut settlement, part, result);
+            }
             match outcome::apply(&mut settlement, part, result, fastrand::u64(..)) {
                 // Others of the same request were accepted, so it is this channel that has trouble.
                 Some(failure) if report.accepted && outcome::may_be_local(failure) => {
@@ -175,7 +208,8 @@ impl Drain {
         report.progress |= !settlement.is_empty();
         fault_point::pass(Step::BeforeSettle);
         let settling = Instant::now();
-        let session = if settlement.is_empty() && !report.progress {
+        let unchanged = settlement.is_empty() && settlement.uncount_crashes.is_empty();
+        let session = if unchanged && !report.progress {
             open.roll_back().await?
         } else {
             open.settle(&settlement).await?
@@ -303,7 +337,7 @@ fn log(settlement: &Settlement) {
         let wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX);
         // Being slowed down is routine, and the table `hold` shows who still waits: a line each time a tenant
         // is put on hold again would bury the first.
-        if hold.first && hold.reason != FailureClass::ThrottledChannel {
+        if hold.first && hold.reason != HoldReason::Failure(FailureClass::ThrottledChannel) {
             let remedy = hold.reason.remedy();
             warn!(tenant_id = %tenant, reason, wait_ms, remedy, "tenant {tenant} is on hold: {}", hold.message);
         } else {

@@ -203,13 +203,14 @@ impl Metrics {
         self.observed.set(observation);
     }
 
-    /// Remembers the events of a claim until they are settled. `by_sweep`: nobody rang for it.
-    pub(super) fn claimed(&self, claim: &Claim, by_sweep: bool) -> Seen {
-        let seen = Seen::of(claim, &self.names);
-        if by_sweep {
-            self.swept.inc_by(seen.overdue());
-        }
-        seen
+    /// Remembers the events of a claim until they are settled.
+    pub(super) fn claimed(&self, claim: &Claim) -> Seen {
+        Seen::of(claim, &self.names)
+    }
+
+    /// Counts the events of a claim that nobody has rung for.
+    pub(super) fn found_by_sweep(&self, claim: &Claim) {
+        self.swept.inc_by(seen::overdue(claim));
     }
 
     /// Counts what was committed.

@@ -12,7 +12,7 @@ use prometheus_client::registry::Unit;
 use crate::store::observe::{Observation, TableHealth};
 
 /// The reasons of holds; others are counted as `other`.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "throttled_channel",
     "throttled_account",
     "outage",
@@ -20,6 +20,7 @@ const REASONS: [&str; 9] = [
     "capability",
     "content",
     "unknown",
+    "crashes",
     "blocked",
     "paused",
 ];

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::labels::NameBook;
 use crate::domain::event::Seq;
-use crate::store::claim::Claim;
+use crate::store::claim::{Claim, Claimed};
 
 /// How long an event must have waited to count as found by the sweep: a notification that is just arriving
 /// while the sweep reads is not lost.
@@ -27,22 +27,15 @@ struct Event {
     event_type: String,
     /// How long it had waited when it was claimed; `None` when that means nothing.
     waited: Option<Duration>,
-    /// Whether it may have been tried before: then it has waited for another reason than a lost notification.
-    tried: bool,
 }
 
 impl Seen {
     pub(super) fn of(claim: &Claim, names: &NameBook) -> Self {
-        let all = claim.runs.iter().flat_map(|run| run.events.iter().map(move |e| (run, e)));
-        let events = all.map(|(run, claimed)| {
-            let tried = run.hold_failures > 0
-                || run.group.is_some()
-                || claimed.lock_trace
-                || claimed.event.attempts > 0;
+        let events = claim.runs.iter().flat_map(|run| &run.events).map(|claimed| {
             let event_type = names.name(&claimed.event.event_type);
             // A requeued event has waited for a person.
             let waited = claimed.waited.filter(|_| claimed.event.generation == 0);
-            (claimed.event.seq, Event { event_type, waited, tried })
+            (claimed.event.seq, Event { event_type, waited })
         });
         Self { claimed: Instant::now(), accepted: None, events: events.collect() }
     }
@@ -55,14 +48,6 @@ impl Seen {
     /// How many there are.
     pub(in crate::relay) fn events(&self) -> usize {
         self.events.len()
-    }
-
-    /// Events that had waited so long for this claim that no notification can have been on its way.
-    pub(super) fn overdue(&self) -> u64 {
-        let overdue = |event: &&Event| {
-            !event.tried && event.waited.is_some_and(|waited| waited >= LOST_AFTER)
-        };
-        self.events.values().filter(overdue).count() as u64
     }
 
     pub(super) fn event_type(&self, seq: Seq) -> String {
@@ -82,4 +67,16 @@ impl Seen {
         let waited = |seq| self.events.get(seq).and_then(|event| event.waited);
         seqs.iter().filter_map(waited).map(move |waited| waited + since_claim)
     }
+}
+
+/// Events that have waited so long for this claim that no notification can have been on its way. What may have
+/// been tried before has waited for another reason.
+pub(super) fn overdue(claim: &Claim) -> u64 {
+    let runs = claim.runs.iter().filter(|run| run.hold_failures == 0 && run.group.is_none());
+    let events = runs.flat_map(|run| &run.events);
+    let late = |claimed: &&Claimed| claimed.waited.is_some_and(|waited| waited >= LOST_AFTER);
+    let untried = |claimed: &&Claimed| {
+        !claimed.lock_trace && claimed.event.attempts == 0 && claimed.event.generation == 0
+    };
+    events.filter(late).filter(untried).count() as u64
 }

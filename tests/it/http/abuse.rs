@@ -90,9 +90,9 @@ async fn an_address_that_others_reach_needs_a_token_and_a_taken_one_is_told() {
     };
     let mut open = start("0.0.0.0:0");
     assert_eq!(open.wait(), Some(78));
-    assert!(open.says("http.token is not set"), "{:?}", open.log());
+    open.wait_for_log("http.token is not set", 1);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut second = start(&taken.local_addr().unwrap().to_string());
     assert_eq!(second.wait(), Some(69));
-    assert!(second.says("cannot listen on 127.0.0.1:"), "{:?}", second.log());
+    second.wait_for_log("cannot listen on 127.0.0.1:", 1);
 }

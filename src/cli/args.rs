@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub, tail};
+use super::{
+    channel, dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub, tail, types,
+};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -21,6 +23,7 @@ Examples:
   outbox-relay doctor                               what is wrong, and what to do about it
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
+  outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
   outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
@@ -38,7 +41,7 @@ Exit codes:
     1  doctor: something is critical
     2  wrong usage
     3  doctor --strict: there are warnings
-   65  bad data: no such event, an event that cannot be requeued, a schema that differs
+   65  bad data: no such event, an event that cannot be requeued or is not valid, a schema that differs
    69  a dependency is unavailable (database, Ably)
    70  internal error
    75  temporary failure, try again
@@ -82,7 +85,7 @@ pub(super) enum Command {
     Emulator(emulator::Options),
     /// The outbox's schema in your database
     Migrate(migrate::Options),
-    /// List, show, requeue and discard events
+    /// List, show, requeue and discard events; check events against the registry
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
@@ -92,6 +95,10 @@ pub(super) enum Command {
     Prune(prune::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
+    /// The Ably channel of a tenant, and back
+    Channel(channel::Options),
+    /// Types of the registry's events in other languages, and what a change of them breaks
+    Types(types::Options),
 }
 
 impl Command {
@@ -102,11 +109,10 @@ impl Command {
             Self::Health(_) => Needs::Http,
             // What is missing is a finding.
             Self::Doctor(_) => Needs::Whatever,
-            Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
+            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => {
-                Needs::Database
-            }
+            Self::Events(options) => options.needs(),
+            Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

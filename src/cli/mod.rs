@@ -6,6 +6,7 @@
 
 mod args;
 mod assemble;
+mod channel;
 mod consent;
 mod dev;
 mod doctor;
@@ -26,6 +27,7 @@ mod scrub;
 mod signals;
 mod table;
 mod tail;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -128,5 +130,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
+        Command::Channel(options) => channel::execute(&options),
+        Command::Types(options) => types::execute(&options, &context),
     }
 }

@@ -3,43 +3,17 @@
 use std::time::Duration;
 
 use super::check::{
-    api_key, database_url, endpoint, http_listen, http_token, log_level, publish_token,
+    api_key, database_url, directory, endpoint, http_listen, http_token, log_level, publish_token,
     retention_archive, schema,
 };
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
+use crate::registry::validation::ValidateMode;
 
-/// One setting: its names, its default, its limits and its meaning.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    /// `section.key` of the configuration file.
-    pub key: &'static str,
-    /// Environment variables, the most specific first.
-    pub env: &'static [&'static str],
-    /// The flag without its dashes. Rare on purpose: what a flag holds is in every process list.
-    pub flag: Option<&'static str>,
-    /// The default as somebody would write it; `None` when there is none.
-    pub default: Option<&'static str>,
-    /// A value to copy, where the default cannot be one.
-    pub example: &'static str,
-    /// Type, limits and place.
-    pub kind: Kind,
-    /// What it is, and what too high and too low do.
-    pub doc: &'static str,
-}
+mod setting;
 
-impl Setting {
-    /// `section` of `section.key`.
-    pub fn section(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(section, _)| section)
-    }
-
-    /// `key` of `section.key`.
-    pub fn leaf(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(_, leaf)| leaf)
-    }
-}
+pub use self::setting::Setting;
 
 /// The variable that names the configuration file.
 pub const CONFIG_ENV: &str = "OUTBOX_RELAY_CONFIG";
@@ -260,6 +234,31 @@ pub static SETTINGS: &[Setting] = &[
             set: |s, v| OnFailed::named(v).map(|policy| s.on_failed = policy).is_some(),
         },
         doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
+    },
+    Setting {
+        key: "registry.directory",
+        env: &["OUTBOX_RELAY_REGISTRY_DIRECTORY"],
+        flag: Some("registry"),
+        default: None,
+        example: "schemas",
+        kind: Kind::Text {
+            check: directory,
+            expected: "a directory",
+            set: |s, v| s.registry_directory = Some(v.into()),
+        },
+        doc: "The directory of your event types: one JSON Schema (2020-12) of a payload a file, named after its event type (`kitchen.task.claimed.json`). Not set: the built-in kitchen module alone.",
+    },
+    Setting {
+        key: "registry.validate",
+        env: &["OUTBOX_RELAY_REGISTRY_VALIDATE"],
+        flag: None,
+        default: Some("off"),
+        example: "reject",
+        kind: Kind::Choice {
+            names: ValidateMode::NAMES,
+            set: |s, v| ValidateMode::named(v).map(|mode| s.registry_validate = mode).is_some(),
+        },
+        doc: "What becomes of an event whose payload does not match the schema of its type, or whose type has none: `off` publishes it unseen, `warn` publishes it with a line in the log, `reject` fails it.",
     },
     Setting {
         key: "retention.published",

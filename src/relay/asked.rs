@@ -129,7 +129,7 @@ mod tests {
                 attempts: 0,
                 generation: 0,
             };
-            Claimed { event, lock_trace: false, oversize: None, waited: None }
+            Claimed { event, lock_trace: false, oversize: None, waited: None, invalid: None }
         };
         let run = |tenant: &str, seqs: std::ops::Range<i64>, group: bool| Run {
             tenant_id: TenantId::new(tenant),

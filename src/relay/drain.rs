@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use super::asked::cut;
 use super::fault_point::{self, Step};
+use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
@@ -18,6 +19,7 @@ use super::side_session::SideSession;
 use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
+use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -31,6 +33,7 @@ pub(super) struct Drain {
     pub(super) claim_limits: ClaimLimits,
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) validation: Validation,
 }
 
 /// Where a claim looks.
@@ -158,7 +161,7 @@ impl Drain {
     pub(super) async fn publish_claim(
         &self,
         open: OpenDrain,
-        claim: Claim,
+        mut claim: Claim,
         with: With,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
@@ -166,6 +169,7 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        inspection::inspect(&self.validation, &mut claim.runs);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");

@@ -20,6 +20,7 @@ use super::side_session::SideSession;
 use super::wake::WakeConfig;
 use crate::ably::Client;
 use crate::domain::failure::PublishFailure;
+use crate::registry::validation::Validation;
 use crate::store::claim::ClaimLimits;
 use crate::store::error::StoreError;
 use crate::store::session::{Backlog, Store};
@@ -79,6 +80,7 @@ pub struct Relay {
     ably: Client,
     config: RelayConfig,
     retention: Option<RetentionConfig>,
+    validation: Validation,
     listening: CancellationToken,
     metrics: Arc<Metrics>,
     monitor: Monitor,
@@ -90,13 +92,29 @@ impl Relay {
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
         let metrics = Arc::new(Metrics::new());
         let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
-        let (retention, listening) = (None, CancellationToken::new());
-        Self { store, direct, ably, config, retention, listening, metrics, monitor, requests }
+        let (retention, validation) = (None, Validation::default());
+        Self {
+            store,
+            direct,
+            ably,
+            config,
+            retention,
+            validation,
+            listening: CancellationToken::new(),
+            metrics,
+            monitor,
+            requests,
+        }
     }
 
     /// The relay from outside, as soon as it runs and while it does.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Has it check payloads before they are published.
+    pub fn with_validation(self, validation: Validation) -> Self {
+        Self { validation, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -130,6 +148,7 @@ impl Relay {
             claim_limits: self.config.claim,
             plan_limits: self.config.plan,
             metrics: self.metrics,
+            validation: self.validation,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();

@@ -94,6 +94,8 @@ pub struct Claimed {
     /// How long it has waited since its commit, or since it was written where PostgreSQL does not track
     /// commits. By the database's clock alone; `None` when the row's time is infinite.
     pub waited: Option<Duration>,
+    /// Why it must not be published, where somebody has looked at its payload.
+    pub invalid: Option<Refusal>,
 }
 
 /// A tenant that has to wait.
@@ -339,6 +341,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
         lock_trace: row.try_get("lock_trace")?,
         oversize: payload.is_none().then_some(bytes),
         waited: waited(row.try_get("waited_ms")?),
+        invalid: None,
         event: Event {
             seq: Seq(row.try_get("seq")?),
             id: row.try_get("id")?,

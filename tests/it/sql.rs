@@ -3,7 +3,7 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    application, diagnose, observe, operator_statement, retention_statement,
+    application, diagnose, observe, operator_statement, producer, retention_statement,
 };
 
 use crate::support::outbox::Outbox;
@@ -14,9 +14,9 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
-    let others = others.chain(&observe::STATEMENTS);
+    let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
     for statement in
-        ALL.iter().chain(application::STATEMENTS).chain(diagnose::STATEMENTS).chain(others)
+        ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
     {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)

@@ -72,6 +72,7 @@ impl Planner {
             lock_trace: alone & (1 << index) != 0,
             oversize: None,
             waited: None,
+            invalid: None,
         };
         let run = Run {
             tenant_id: TenantId::new("t"),

@@ -1,4 +1,4 @@
-//! The table is consistent in itself.
+//! The table against itself.
 
 use std::collections::BTreeSet;
 

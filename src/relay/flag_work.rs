@@ -12,16 +12,13 @@ use super::wake::{FlagAnswer, FlagOp};
 use crate::store::bell::Writers;
 use crate::store::error::StoreError;
 
-const GRANT: &str =
-    "run as the outbox's owner: GRANT UPDATE ON SEQUENCE outbox.awake_until TO the relay's role";
-
 /// The operation under way, and what the last one that looked for writers has found.
 #[derive(Debug)]
 pub(super) struct FlagWork {
     drain: Arc<Drain>,
     /// For how long the flag is raised.
     term: Duration,
-    under_way: JoinSet<Done>,
+    under_way: JoinSet<Result<Done, StoreError>>,
     writers: Writers,
     /// Whether it has been said that the bell cannot be silenced.
     said: bool,
@@ -30,9 +27,11 @@ pub(super) struct FlagWork {
 /// How an operation ended.
 #[derive(Debug)]
 struct Done {
-    answer: Result<FlagAnswer, StoreError>,
+    answer: FlagAnswer,
     /// Whom a later check is about, if that has changed.
     writers: Option<Writers>,
+    /// Why the flag cannot be raised.
+    lacks: Option<StoreError>,
 }
 
 impl FlagWork {
@@ -50,15 +49,9 @@ impl FlagWork {
         let (drain, term) = (Arc::clone(&self.drain), self.term);
         let among = if op == FlagOp::Check { self.writers.clone() } else { Writers::default() };
         self.under_way.spawn(async move {
-            let mut done = Done { answer: Ok(FlagAnswer::Rung), writers: None };
-            match perform(&drain, op, term, &among).await {
-                Ok((answer, writers)) => (done.answer, done.writers) = (Ok(answer), writers),
-                Err(error) => {
-                    if !error.is_lasting() {
-                        drain.side.forget().await;
-                    }
-                    done.answer = Err(error);
-                }
+            let done = perform(&drain, op, term, &among).await;
+            if done.as_ref().is_err_and(|error| !error.is_lasting()) {
+                drain.side.forget().await;
             }
             done
         });
@@ -72,36 +65,36 @@ impl FlagWork {
         }
     }
 
-    fn note(&mut self, end: Result<Done, JoinError>) -> FlagAnswer {
-        let Ok(done) = end else { return FlagAnswer::Failed { lasting: false } };
-        if let Some(writers) = done.writers {
-            self.writers = writers;
-        }
-        match done.answer {
-            Ok(answer) => {
-                if matches!(answer, FlagAnswer::Seen { raisable: false, .. }) {
-                    self.say("the role lacks UPDATE on the sequence awake_until", GRANT);
+    fn note(&mut self, end: Result<Result<Done, StoreError>, JoinError>) -> FlagAnswer {
+        match end {
+            Ok(Ok(done)) => {
+                if let Some(writers) = done.writers {
+                    self.writers = writers;
                 }
-                answer
+                if let Some(lacks) = done.lacks {
+                    self.say(&lacks);
+                }
+                done.answer
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let lasting = error.is_lasting();
                 if lasting {
-                    self.say(&error.to_string(), &error.remedy());
+                    self.say(&error);
                 } else {
                     debug!(%error, "the flag that silences the bell cannot be worked with");
                 }
                 FlagAnswer::Failed { lasting }
             }
+            Err(_) => FlagAnswer::Failed { lasting: false },
         }
     }
 
     /// Once a process: nothing is lost by it but writers' speed.
-    fn say(&mut self, cause: &str, remedy: &str) {
+    fn say(&mut self, cause: &StoreError) {
         if !self.said {
             warn!(
-                cause,
-                remedy,
+                error = %cause,
+                remedy = cause.remedy(),
                 "the bell cannot be silenced: {cause}; each transaction that inserts events notifies"
             );
         }
@@ -114,28 +107,28 @@ async fn perform(
     op: FlagOp,
     term: Duration,
     among: &Writers,
-) -> Result<(FlagAnswer, Option<Writers>), StoreError> {
+) -> Result<Done, StoreError> {
     let session = drain.side.get().await?;
-    let fenced = |writers: Writers| {
-        let open = writers.count();
-        (FlagAnswer::Fenced { open }, Some(writers))
-    };
+    let done = |answer, writers| Done { answer, writers, lacks: None };
+    let fenced =
+        |writers: Writers| done(FlagAnswer::Fenced { open: writers.count() }, Some(writers));
     Ok(match op {
-        FlagOp::Raise => (FlagAnswer::Raised { until: session.raise_flag(term).await? }, None),
+        FlagOp::Raise => done(FlagAnswer::Raised { until: session.raise_flag(term).await? }, None),
         FlagOp::Lower => {
             let (until, writers) = session.lower_flag().await?;
-            (FlagAnswer::Lowered { until, open: writers.count() }, Some(writers))
+            done(FlagAnswer::Lowered { until, open: writers.count() }, Some(writers))
         }
         FlagOp::Look => {
             let flag = session.read_flag().await?;
-            let (until, ahead_ms, raisable) = (flag.until, flag.ahead_ms, flag.raisable);
-            (FlagAnswer::Seen { until, ahead_ms, raisable }, None)
+            let (until, ahead_ms, raisable) = (flag.until, flag.ahead_ms, flag.lacks.is_none());
+            let answer = FlagAnswer::Seen { until, ahead_ms, raisable };
+            Done { answer, writers: None, lacks: flag.lacks }
         }
         FlagOp::Fence => fenced(session.writers().await?),
         FlagOp::Check => fenced(session.still_writing(among).await?),
         FlagOp::Ring => {
             session.notify(drain.store.schema().as_str(), "").await?;
-            (FlagAnswer::Rung, None)
+            done(FlagAnswer::Rung, None)
         }
     })
 }

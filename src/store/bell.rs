@@ -7,14 +7,14 @@ use super::session::{Session, answered};
 use super::statement::Statement;
 
 /// What the flag says, in milliseconds since 1970 by the server's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Flag {
     /// Until when a relay is awake; 0 when none ever was.
     pub until: i64,
     /// How far ahead that lies; negative when it has passed.
     pub ahead_ms: i64,
-    /// Whether this role may set it.
-    pub raisable: bool,
+    /// What keeps this role from setting it.
+    pub lacks: Option<StoreError>,
 }
 
 /// Transactions that had written to the outbox and were not over when they were looked for.
@@ -60,13 +60,15 @@ impl Session {
         let rows = answered(self.query(Statement::ReadFlag, &[])).await?;
         let row = rows.first().ok_or_else(no_flag)?;
         let raisable: Option<bool> = row.try_get("raisable")?;
+        let lacks = if raisable.ok_or_else(no_flag)? {
+            None
+        } else {
+            let lacking = vec![format!("UPDATE ON SEQUENCE {}", row.try_get::<_, &str>("name")?)];
+            Some(StoreError::Privileges { role: row.try_get("role")?, lacking })
+        };
         let until: Option<i64> = row.try_get("until")?;
         let ahead: Option<i64> = row.try_get("ahead")?;
-        Ok(Flag {
-            until: until.unwrap_or_default(),
-            ahead_ms: ahead.unwrap_or(i64::MIN),
-            raisable: raisable.ok_or_else(no_flag)?,
-        })
+        Ok(Flag { until: until.unwrap_or_default(), ahead_ms: ahead.unwrap_or(i64::MIN), lacks })
     }
 
     /// The transactions that have written to the outbox and are not over.

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{adopt, dev, emulator, events, holds, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -22,6 +22,7 @@ Examples:
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay holds list                           which tenants wait, and why
   outbox-relay prune --published-older-than 7d      delete what was published long ago
+  outbox-relay adopt --table app.outbox             publish from a table that you have already
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
@@ -80,6 +81,8 @@ pub(super) enum Command {
     Holds(holds::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
+    /// Publish from an outbox table that your application has already
+    Adopt(adopt::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
 }
@@ -91,7 +94,9 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) | Self::Adopt(_) => {
+                Needs::Database
+            }
         }
     }
 }

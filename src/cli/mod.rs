@@ -4,6 +4,7 @@
 //! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
+mod adopt;
 mod args;
 mod assemble;
 mod consent;
@@ -121,6 +122,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Adopt(options) => adopt::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
     }
 }

@@ -5,6 +5,7 @@
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
+pub mod adopt;
 pub mod application;
 pub mod claim;
 pub mod connect;
@@ -19,10 +20,12 @@ pub mod listen;
 pub mod migrate;
 pub mod operator;
 pub mod operator_statement;
+pub mod relation;
 pub mod retention;
 pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
 pub mod stored_event;
+mod template;
 mod tls;

@@ -7,6 +7,7 @@
 )]
 
 mod ably_client;
+mod adopt;
 mod bad_answers;
 mod bad_data;
 mod cli;

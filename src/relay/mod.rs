@@ -21,4 +21,5 @@ mod requests;
 pub mod retention;
 pub mod service;
 mod side_session;
+mod suspects;
 pub mod wake;

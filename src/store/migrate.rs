@@ -58,9 +58,10 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 8] = [
+pub static STEPS: [Step; 9] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
+    step!(migrations / "0003_crashes"),
     step!(migrations / "0004_archive"),
     step!(migrations / "0007_adopted"),
     step!(triggers / "event_bell"),
@@ -103,6 +104,23 @@ pub struct StepStatus {
 }
 
 impl Step {
+    /// Whether it is applied again when its text changes.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.kind == Kind::Repeatable
+    }
+
+    /// Its SQL with its row in the history.
+    pub(super) fn script(&self, schema: &SchemaName) -> String {
+        format!(
+            "{}{} values ('{}', '{}', '{}') on conflict (name) do update set checksum = excluded.checksum;\n",
+            schema.fill(self.sql),
+            schema.fill("insert into :\"schema\".schema_history (name, kind, checksum)"),
+            self.name,
+            self.kind.as_str(),
+            self.checksum(),
+        )
+    }
+
     fn checksum(&self) -> String {
         Sha256::digest(self.sql.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
             // Writing to a String cannot fail.
@@ -147,28 +165,46 @@ pub async fn status(
     client: &mut Client,
     schema: &SchemaName,
 ) -> Result<Vec<StepStatus>, StoreError> {
+    status_for(client, schema, Purpose::Migrating).await
+}
+
+/// What a database with steps that this program does not know is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Then any of them is a reason to stop: it could be undone or misread.
+    Migrating,
+    /// Then only those are that say so in their name: the rest adds something that an older relay can do
+    /// without, so that old and new relays run side by side while a version is rolled out.
+    Working,
+}
+
+async fn status_for(
+    client: &mut Client,
+    schema: &SchemaName,
+    purpose: Purpose,
+) -> Result<Vec<StepStatus>, StoreError> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     let known = history_exists(&transaction, schema).await?;
     if known {
-        refuse_unknown_in(&transaction, schema).await?;
+        refuse_unknown_in(&transaction, schema, purpose).await?;
     }
     let mut all = Vec::with_capacity(STEPS.len());
     for step in &STEPS {
         let state =
             if known { state_of(&transaction, schema, step).await? } else { StepState::Missing };
-        let repeatable = step.kind == Kind::Repeatable;
+        let repeatable = step.is_repeatable();
         all.push(StepStatus { name: step.name.to_owned(), state, repeatable });
     }
     transaction.rollback().await?;
     Ok(all)
 }
 
-/// Refuses an outbox that lacks a step.
+/// Refuses an outbox that lacks a step, or has one that an older relay cannot work with.
 pub(super) async fn refuse_older(
     client: &mut Client,
     schema: &SchemaName,
 ) -> Result<(), StoreError> {
-    let steps = status(client, schema).await?;
+    let steps = status_for(client, schema, Purpose::Working).await?;
     let missing = steps.into_iter().find(|step| step.state == StepState::Missing);
     missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
 }
@@ -208,22 +244,20 @@ pub async fn verify(client: &mut Client, schema: &SchemaName) -> Result<Vec<Stri
 /// The whole schema as one SQL text, for a migration tool or a database administrator. It leaves
 /// the same history behind, so that `up`, `status` and `verify` know what it did.
 pub fn print(schema: &SchemaName) -> String {
-    let mut out = schema.fill("create schema if not exists :\"schema\";\n\n");
-    out.push_str(&schema.fill(HISTORY));
-    out.push_str(";\n");
+    let mut out = preamble(schema);
     for step in &STEPS {
-        _ = write!(out, "\n-- {} {}\n{}", step.kind.as_str(), step.name, schema.fill(step.sql));
-        _ = writeln!(
-            out,
-            "{} values ('{}', '{}', '{}') on conflict (name) do update set checksum = excluded.checksum;",
-            schema.fill("insert into :\"schema\".schema_history (name, kind, checksum)"),
-            step.name,
-            step.kind.as_str(),
-            step.checksum(),
-        );
+        _ = write!(out, "\n-- {} {}\n{}", step.kind.as_str(), step.name, step.script(schema));
     }
     out
 }
+
+/// What every step stands on: the schema and its history.
+pub(super) fn preamble(schema: &SchemaName) -> String {
+    schema.fill("create schema if not exists :\"schema\";\n\n") + &schema.fill(HISTORY) + ";\n"
+}
+
+/// Part of the name of a migration after which older relays must not run.
+const BREAKING: &str = "breaking";
 
 const HISTORY: &str = "create table if not exists :\"schema\".schema_history (
   name       text primary key,
@@ -273,15 +307,15 @@ async fn history_exists(
 
 async fn refuse_unknown(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
-    refuse_unknown_in(&transaction, schema).await?;
+    refuse_unknown_in(&transaction, schema, Purpose::Migrating).await?;
     Ok(transaction.rollback().await?)
 }
 
-/// A migration that this program does not know was applied by a newer one; going on could undo or
-/// misread what it did.
+/// A migration that this program does not know was applied by a newer one.
 async fn refuse_unknown_in(
     transaction: &Transaction<'_>,
     schema: &SchemaName,
+    purpose: Purpose,
 ) -> Result<(), StoreError> {
     let sql = schema
         .fill("select name from :\"schema\".schema_history where kind = 'migration' order by name");
@@ -290,7 +324,8 @@ async fn refuse_unknown_in(
         .await?
         .iter()
         .map(|row| row.get::<_, String>(0))
-        .find(|name| !STEPS.iter().any(|step| step.name == name));
+        .filter(|name| !STEPS.iter().any(|step| step.name == name))
+        .find(|name| purpose == Purpose::Migrating || name.contains(BREAKING));
     unknown.map_or(Ok(()), |step| Err(StoreError::SchemaNewer { step }))
 }
 

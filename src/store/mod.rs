@@ -16,8 +16,10 @@ pub mod dsn;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub mod grants;
 pub mod listen;
 pub mod migrate;
+pub mod migration_files;
 pub mod operator;
 pub mod operator_statement;
 pub mod relation;

@@ -2,7 +2,9 @@
 
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
-use outbox_relay::store::{adopt, application, operator_statement, relation, retention_statement};
+use outbox_relay::store::{
+    adopt, application, grants, operator_statement, relation, retention_statement,
+};
 
 use crate::support::outbox::Outbox;
 
@@ -12,7 +14,8 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
-    let others = others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS);
+    let others =
+        others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
     for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
@@ -44,7 +47,8 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
         ("block_tenants", "('{1,2}')", "event_pkey"),
-        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("read_events", "('{1,2}')", "event_pkey"),
+        ("read_events_whole", "('{1,2}')", "event_pkey"),
         ("find_events", "('{a}', '{1}')", "event_id_key"),
         ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
         ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),

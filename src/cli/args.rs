@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{adopt, dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{adopt, capture, dev, emulator, events, holds, migrate, prune, run, scrub};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -83,6 +83,8 @@ pub(super) enum Command {
     Prune(prune::Options),
     /// Publish from an outbox table that your application has already
     Adopt(adopt::Options),
+    /// Write events for changes of a business table
+    Capture(capture::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
 }
@@ -94,9 +96,12 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) | Self::Adopt(_) => {
-                Needs::Database
-            }
+            Self::Events(_)
+            | Self::Holds(_)
+            | Self::Prune(_)
+            | Self::Scrub(_)
+            | Self::Adopt(_)
+            | Self::Capture(_) => Needs::Database,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod adopt;
 mod args;
 mod assemble;
+mod capture;
 mod consent;
 mod dev;
 mod emulator;
@@ -123,6 +124,7 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Adopt(options) => adopt::execute(&options, &context).await,
+        Command::Capture(options) => capture::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
     }
 }

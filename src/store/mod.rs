@@ -7,6 +7,7 @@
 
 pub mod adopt;
 pub mod application;
+pub mod capture;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;

@@ -3,7 +3,7 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    adopt, application, grants, operator_statement, relation, retention_statement,
+    adopt, application, capture, grants, operator_statement, relation, retention_statement,
 };
 
 use crate::support::outbox::Outbox;
@@ -16,6 +16,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
     let others =
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
+    let others = others.chain(&capture::STATEMENTS);
     for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)

@@ -39,16 +39,14 @@ async fn events(client: &Client) -> Vec<Value> {
         .collect()
 }
 
+const ORDERS: &str =
+    "create table orders (id int primary key, tenant_id text, total numeric, card text)";
+
 #[tokio::test]
 async fn rows_become_events_and_columns_can_be_left_out() {
     let outbox = Outbox::create("capture").await;
     let client = outbox.connect().await;
-    client
-        .batch_execute(
-            "create table orders (id int primary key, tenant_id text, total numeric, card text)",
-        )
-        .await
-        .unwrap();
+    client.batch_execute(ORDERS).await.unwrap();
     let add = [
         "add",
         "public.orders",
@@ -96,7 +94,13 @@ async fn rows_become_events_and_columns_can_be_left_out() {
             json!(["orders.order.deleted", "a", "orders", "1", { "id": 1, "tenant_id": "a", "total": 3 }])
         ]
     );
+}
 
+#[tokio::test]
+async fn single_operations_and_columns_are_captured_until_that_is_ended() {
+    let outbox = Outbox::create("capturesome").await;
+    let client = outbox.connect().await;
+    client.batch_execute(ORDERS).await.unwrap();
     ok(
         &outbox,
         &[

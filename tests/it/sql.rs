@@ -3,7 +3,8 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    adopt, application, capture, grants, operator_statement, relation, retention_statement,
+    adopt, application, capture, diagnose, grants, observe, operator_statement, producer, relation,
+    retention_statement,
 };
 
 use crate::support::outbox::Outbox;
@@ -17,7 +18,10 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let others =
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
     let others = others.chain(&capture::STATEMENTS);
-    for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
+    let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
+    for statement in
+        ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
+    {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await
@@ -55,8 +59,10 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),
         ("release_blocked", "('t')", "event_undecided"),
         ("read_holds", "('', null, 100, 100)", "event_pending"),
+        ("observe_backlog", "(10000, '', 1000, 7)", "event_pending"),
+        ("observe_state", "(10000)", "event_undecided"),
     ] {
-        let mut all = ALL.iter().chain(&operator_statement::ALL);
+        let mut all = ALL.iter().chain(&operator_statement::ALL).chain(&observe::STATEMENTS);
         let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types

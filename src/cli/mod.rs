@@ -4,8 +4,10 @@
 //! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
+mod adopt;
 mod args;
 mod assemble;
+mod capture;
 mod channel;
 mod consent;
 mod dev;
@@ -129,6 +131,8 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Adopt(options) => adopt::execute(&options, &context).await,
+        Command::Capture(options) => capture::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
         Command::Channel(options) => channel::execute(&options),
         Command::Types(options) => types::execute(&options, &context),

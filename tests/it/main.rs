@@ -7,9 +7,11 @@
 )]
 
 mod ably_client;
+mod adopt;
 mod bad_answers;
 mod bad_data;
 mod bell;
+mod capture;
 mod cli;
 mod connect;
 mod crash;
@@ -21,8 +23,10 @@ mod drain;
 mod emulator_client;
 mod http;
 mod in_flight;
+mod migration_files;
 mod migrations;
 mod outage;
+mod prisma;
 mod private_postgres;
 mod producers;
 mod readme;

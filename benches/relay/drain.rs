@@ -99,7 +99,7 @@ pub(crate) async fn drain(
 pub(crate) async fn limit(database: &Database, client: &Client, load: Load<'_>) -> f64 {
     database.seed(client, 0, load.events, load.tenants).await;
     let worker = database.connect().await;
-    worker.batch_execute("set enable_seqscan = off; set jit = off").await.unwrap();
+    worker.batch_execute("set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set jit = off").await.unwrap();
     let claim = worker
         .prepare(
             "select seq, id, tenant_id, aggregate_type, aggregate_id, event_type, payload::text, headers::text

@@ -13,11 +13,16 @@
 
 mod bed;
 mod drain;
+mod growth;
+mod live;
 mod numbers;
 mod plot;
 mod process;
+mod replicas;
 mod report;
 mod sink;
+mod trouble;
+mod writers;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,7 +30,7 @@ use std::time::{Duration, Instant};
 use numbers::Results;
 
 /// All parts in the order in which they are run.
-const PARTS: [&str; 1] = ["drain"];
+const PARTS: [&str; 6] = ["live", "drain", "writers", "replicas", "growth", "trouble"];
 
 /// Longest time for everything.
 const LIMIT: Duration = Duration::from_secs(45 * 60);
@@ -86,7 +91,12 @@ async fn run(scale: Scale, wanted: &impl Fn(&str) -> bool, out: &std::path::Path
         say(&format!("== {part} (load average {})", process::load()));
         let database = bed.database().await;
         match *part {
+            "live" => live::part(&database, &sink, scale, &mut results).await,
             "drain" => drain::part(&database, &sink, scale, &mut results).await,
+            "writers" => writers::part(&database, &sink, scale, &mut results).await,
+            "replicas" => replicas::part(&database, &sink, scale, &mut results).await,
+            "growth" => growth::part(&database, &sink, scale, &mut results).await,
+            "trouble" => trouble::part(&database, &sink, scale, &mut results).await,
             other => unreachable!("{other}"),
         }
         bed.drop(database).await;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::appetite::Appetite;
 use super::fault_point::{self, Step};
 use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
@@ -16,7 +17,7 @@ use super::side_session::SideSession;
 use crate::ably::Client;
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, PublishFailure};
-use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
+use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
 
@@ -26,7 +27,7 @@ pub(super) struct Drain {
     pub(super) store: Store,
     pub(super) side: SideSession,
     pub(super) ably: Client,
-    pub(super) claim_limits: ClaimLimits,
+    pub(super) appetite: Appetite,
     pub(super) plan_limits: PlanLimits,
 }
 
@@ -101,8 +102,10 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
-        let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
-        let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
+        let limits = self.appetite.limits();
+        let (open, claim) = session.claim(&from.cursor, &from.except, limits).await?;
+        self.appetite.learn(&claim, limits);
+        let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
         if claim.tenants.is_empty() {

@@ -1,10 +1,11 @@
 //! Waking, claiming, publishing, settling.
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
+//! and [`outcome`] (what an answer means), both pure, [`appetite`] (how much the next one claims), [`requests`] (how they travel), [`listener`] (how the bell
 //! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), and [`retention`] (the same on a schedule).
 
+mod appetite;
 pub mod archive_file;
 mod coordinator;
 mod database_state;

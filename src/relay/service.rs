@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::appetite::Appetite;
 use super::coordinator::Coordinator;
 use super::drain::Drain;
 use super::listener::Listener;
@@ -113,7 +114,7 @@ impl Relay {
             side: SideSession::new(self.store.clone()),
             store: self.store,
             ably: self.ably,
-            claim_limits: self.config.claim,
+            appetite: Appetite::new(self.config.claim, self.config.plan),
             plan_limits: self.config.plan,
         });
         let bell = Arc::new(Notify::new());

@@ -27,6 +27,10 @@ impl Relay {
             .env("ABLY_ENDPOINT", endpoint)
             .env("ABLY_API_KEY", "app.key:secret")
             .envs(settings.iter().copied())
+            // For experiments: BENCH_RELAY_X=y is X=y for every relay.
+            .envs(std::env::vars().filter_map(|(name, value)| {
+                Some((name.strip_prefix("BENCH_RELAY_")?.to_owned(), value))
+            }))
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use super::plan::PlanLimits;
 use crate::store::claim::{Claim, ClaimLimits, Run};
 
-/// Bytes that one claim brings, about: four full requests, which one batch has out at once. Several batches are
-/// under way at a time, and each byte is there as a row, as a message and as a part of a request.
-const CLAIM_BYTES: usize = 2 << 20;
+/// Bytes that all claims under way bring together, about: each is there as a row, as a message and as a part of a
+/// request.
+const BYTES_IN_FLIGHT: usize = 8 << 20;
 
-/// Tenants in a claim at least, and at first: more of a claim that is too large are only a delay.
-const TENANTS_MIN: i64 = 16;
+/// Tenants in a claim at least, and at first.
+const TENANTS_MIN: i64 = 8;
 
 /// Rows of a tenant at least.
 const ROWS_MIN: i64 = 16;
@@ -32,14 +32,21 @@ struct Learned {
 pub(super) struct Appetite {
     most: ClaimLimits,
     group_bytes: usize,
+    claim_bytes: usize,
     learned: Mutex<Learned>,
 }
 
 impl Appetite {
-    /// Never more than `most`.
-    pub(super) fn new(most: ClaimLimits, plan: PlanLimits) -> Self {
+    /// Never more than `most`, with `slots` batches under way.
+    pub(super) fn new(most: ClaimLimits, plan: PlanLimits, slots: usize) -> Self {
         let learned = Learned { tenants: TENANTS_MIN, rows: most.rows_per_tenant };
-        Self { most, group_bytes: plan.message_bytes_max, learned: Mutex::new(learned) }
+        let claim_bytes = BYTES_IN_FLIGHT / slots.max(1);
+        Self {
+            most,
+            group_bytes: plan.message_bytes_max,
+            claim_bytes,
+            learned: Mutex::new(learned),
+        }
     }
 
     /// For the next claim.
@@ -69,7 +76,7 @@ impl Appetite {
         });
         let most = self.most;
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.tenants = count(CLAIM_BYTES / per_tenant).max(TENANTS_MIN);
+        learned.tenants = count(self.claim_bytes / per_tenant).max(TENANTS_MIN);
         if let Some(fit) = fit.max() {
             // Slowly down, at once up.
             let slow = learned.rows - (learned.rows - fit) / 2;
@@ -109,10 +116,8 @@ mod tests {
 
     fn appetite() -> Appetite {
         let on_failed = OnFailed::Skip;
-        Appetite::new(
-            MOST,
-            PlanLimits { message_bytes_max: 65_536, group_events_max: 500, on_failed },
-        )
+        let plan = PlanLimits { message_bytes_max: 65_536, group_events_max: 500, on_failed };
+        Appetite::new(MOST, plan, 4)
     }
 
     fn claim(tenants: usize, events: i64, payload: usize) -> Claim {
@@ -155,9 +160,9 @@ mod tests {
     #[test]
     fn full_groups_of_many_tenants_make_the_next_claims_smaller() {
         let appetite = appetite();
-        assert_eq!(next(&appetite), (16, 500));
+        assert_eq!(next(&appetite), (8, 500));
         for _ in 0..10 {
-            appetite.learn(&claim(16, appetite.limits().rows_per_tenant, 500), appetite.limits());
+            appetite.learn(&claim(8, appetite.limits().rows_per_tenant, 500), appetite.limits());
         }
         let (tenants, rows) = next(&appetite);
         // 655 bytes each: 100 fit into a group, and 32 groups into 2 MiB.
@@ -176,12 +181,12 @@ mod tests {
     fn small_events_are_not_held_to_what_large_ones_have_taught() {
         let appetite = appetite();
         for _ in 0..10 {
-            appetite.learn(&claim(16, 500, 10_000), appetite.limits());
+            appetite.learn(&claim(8, 500, 50_000), appetite.limits());
         }
-        assert_eq!(next(&appetite), (16, 16));
+        assert_eq!(next(&appetite), (8, 16));
         for _ in 0..40 {
             let rows = appetite.limits().rows_per_tenant;
-            appetite.learn(&claim(16, rows, 20), appetite.limits());
+            appetite.learn(&claim(8, rows, 20), appetite.limits());
         }
         assert!(next(&appetite).1 > 300, "{:?}", next(&appetite));
     }

@@ -114,7 +114,7 @@ impl Relay {
             side: SideSession::new(self.store.clone()),
             store: self.store,
             ably: self.ably,
-            appetite: Appetite::new(self.config.claim, self.config.plan),
+            appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             plan_limits: self.config.plan,
         });
         let bell = Arc::new(Notify::new());

@@ -4,6 +4,7 @@
 -- database do not meet. The oid is looked up at each call, not once a connection: when the schema is
 -- dropped and made anew, relays with older connections would lock by another key than the rest. A tenant
 -- that another relay has is passed over, and so are those in $3, whose channel is at its rate.
+-- Leaves the tenants in a setting of the transaction, so that read_runs can be sent without waiting for them.
 with recursive after_cursor as (
   (select e.tenant_id from :"schema".event e
     where e.status = 'pending' and e.tenant_id > $1
@@ -30,9 +31,14 @@ with recursive after_cursor as (
      and t.tenant_id <> all ($3::text[])
      and not exists (select from :"schema".hold h
                       where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
+), locked as materialized (
+  select w.tenant_id
+    from waiting w
+   where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
+           (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))
+   limit $2
+), told as materialized (
+  select pg_catalog.set_config('outbox_relay.locked', pg_catalog.array_agg(l.tenant_id)::text, true) from locked l
 )
-select w.tenant_id, pg_catalog.pg_backend_pid()
-  from waiting w
- where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
-         (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))
- limit $2
+select l.tenant_id, pg_catalog.pg_backend_pid()
+  from locked l, told

@@ -1,4 +1,4 @@
--- The lowest pending events of each locked tenant ($1), at most $2 rows and $3 bytes each
+-- The lowest pending events of each locked tenant ($1, or null for those that lock_tenants has locked), at most $2 rows and $3 bytes each
 -- (one row always), or exactly the events of the group that is recorded as in flight.
 -- A statement of its own after the locks: its snapshot sees what the tenants' last owner has settled.
 -- Takes no row locks: a row is locked only when it is about to be sent (lock_rows.sql), so that the
@@ -32,7 +32,8 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
        -- Nothing was ever requeued in most outboxes: asked once, not for every row.
        case when (select exists (select from :"schema".redelivery))
          then coalesce((select r.generation from :"schema".redelivery r where r.seq = q.seq), 0) else 0 end as generation
-  from pg_catalog.unnest($1::text[]) with ordinality as t(tenant_id, turn)
+  from pg_catalog.unnest(coalesce($1::text[],
+         nullif(pg_catalog.current_setting('outbox_relay.locked', true), '')::text[])) with ordinality as t(tenant_id, turn)
   left join :"schema".in_flight f on f.tenant_id = t.tenant_id
   left join :"schema".hold h on h.tenant_id = t.tenant_id
   left join :"schema".tenant_policy o on o.tenant_id = t.tenant_id

@@ -151,10 +151,18 @@ impl Database {
         }
     }
 
+    /// Where the server's time has gone since the outbox was emptied.
+    pub(crate) async fn top_statements(&self, client: &Client) -> Vec<String> {
+        let sql = "select format('%9s ms %7s calls  %s', round(s.total_exec_time), s.calls, left(regexp_replace(s.query, '\\s+', ' ', 'g'), 90))
+                from pg_stat_statements s join pg_roles r on r.oid = s.userid
+               where r.rolname = 'relay' order by s.total_exec_time desc limit 8";
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
     /// Empties the outbox.
     pub(crate) async fn empty(&self, client: &Client) {
         client
-            .batch_execute("truncate outbox.event cascade; truncate outbox.in_flight, outbox.hold; analyze outbox.event; checkpoint")
+            .batch_execute("truncate outbox.event cascade; truncate outbox.in_flight, outbox.hold; analyze outbox.event; select pg_stat_statements_reset(); checkpoint")
             .await
             .unwrap();
     }

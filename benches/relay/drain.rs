@@ -79,6 +79,11 @@ pub(crate) async fn drain(
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let counted = Counted::now(client).await.since(counted);
+    if std::env::var_os("BENCH_TOP").is_some() {
+        for line in database.top_statements(client).await {
+            say(&line);
+        }
+    }
     Drained {
         events_per_second: count(load.events) / seconds,
         relay_cpu,

@@ -126,6 +126,7 @@ impl Sink {
         self.state.requests.load(Ordering::Relaxed)
     }
 
+    #[allow(dead_code)]
     pub(crate) fn bytes(&self) -> usize {
         self.state.bytes.load(Ordering::Relaxed)
     }
@@ -175,14 +176,21 @@ async fn serve(mut socket: TcpStream, state: Arc<State>) -> std::io::Result<()> 
             Manner::After(0) => {}
             Manner::After(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Manner::Dripping => {
-                for byte in answer.chunks(1) {
+                for (at, byte) in answer.chunks(1).enumerate() {
+                    if *state.manner.lock().unwrap() != Manner::Dripping {
+                        socket.write_all(&answer[at..]).await?;
+                        break;
+                    }
                     socket.write_all(byte).await?;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 continue;
             }
             Manner::Silent => {
-                tokio::time::sleep(Duration::from_secs(600)).await;
+                // What comes back answers new connections, not the old ones.
+                while *state.manner.lock().unwrap() == Manner::Silent {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 return Ok(());
             }
         }

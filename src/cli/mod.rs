@@ -100,9 +100,10 @@ fn execute(args: Args) -> Result<(), Failure> {
     }
     // A relay has less to do than one thread can (0.01 s of CPU per 1,000 events), and an event passes half a dozen
     // tasks on its way: waking another thread for each made the median of its latency twice as long.
-    let mut builder = match args.command {
-        Command::Run(_) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+    let mut builder = if matches!(args.command, Command::Run(_)) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
     };
     let runtime = builder
         .enable_all()

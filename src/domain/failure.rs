@@ -99,6 +99,36 @@ impl FailureClass {
     }
 }
 
+/// Why a tenant has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldReason {
+    /// Its last publish failed like this.
+    Failure(FailureClass),
+    /// Relays kept going down while its events were in flight.
+    Crashes,
+}
+
+impl HoldReason {
+    /// The reason in logs and in the outbox's `hold.reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure(class) => class.as_str(),
+            Self::Crashes => "crashes",
+        }
+    }
+
+    /// What an operator should do, in one line.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Failure(class) => class.remedy(),
+            Self::Crashes => {
+                "look at how the relays ended (memory, signals, panics) and at the tenant's first pending event; \
+                 it is tried again by itself"
+            }
+        }
+    }
+}
+
 /// A publish that Ably did not accept, or of which it is not known whether it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishFailure {

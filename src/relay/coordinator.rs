@@ -56,6 +56,8 @@ pub(super) struct Coordinator {
     said: Summary,
     /// When the grace period is over.
     grace_ends: Option<Instant>,
+    /// When to look for tenants that relays went down with.
+    next_suspects: Instant,
     /// Told of the first time that notifications arrive.
     listening: CancellationToken,
 }
@@ -83,6 +85,7 @@ impl Coordinator {
             summary: Summary::default(),
             said: Summary::default(),
             grace_ends: None,
+            next_suspects: Instant::now(),
         }
     }
 
@@ -135,7 +138,12 @@ impl Coordinator {
         let (claimed, read) = oneshot::channel();
         let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
         let now = Instant::now();
-        let from = ClaimFrom { cursor: self.cursor.clone(), except: self.channels.exhausted(now) };
+        let suspects = self.next_suspects <= now;
+        if suspects {
+            self.next_suspects = now + self.config.wake.sweep_interval;
+        }
+        let except = self.channels.exhausted(now);
+        let from = ClaimFrom { cursor: self.cursor.clone(), except, suspects };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {
@@ -170,6 +178,9 @@ impl Coordinator {
         if let Some(down_for) = self.database.worked(now) {
             self.wake.handle(Input::Recovered, now);
             info!(down_s = down_for.as_secs(), "PostgreSQL can be worked with again");
+        }
+        if report.suspects_wait {
+            self.next_suspects = now;
         }
         self.summary.published += u64::try_from(report.published).unwrap_or(u64::MAX);
         self.summary.failed += u64::try_from(report.failed).unwrap_or(u64::MAX);

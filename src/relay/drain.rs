@@ -16,7 +16,7 @@ use super::requests;
 use super::side_session::SideSession;
 use crate::ably::Client;
 use crate::domain::event::{Seq, TenantId};
-use crate::domain::failure::{FailureClass, PublishFailure};
+use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -38,6 +38,8 @@ pub(super) struct ClaimFrom {
     pub(super) cursor: String,
     /// Tenants whose channel is at its rate.
     pub(super) except: Vec<TenantId>,
+    /// Whether to look afterwards for tenants that relays went down with.
+    pub(super) suspects: bool,
 }
 
 /// A claim has read: told before the batch is published, so that the next claim can start.
@@ -47,6 +49,15 @@ pub(super) struct ClaimRead {
     pub(super) more: bool,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
+}
+
+/// Who else's events travel with a claim's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum With {
+    /// Up to a hundred tenants together.
+    Others,
+    /// One tenant that relays went down with.
+    Nobody,
 }
 
 /// How a batch ended.
@@ -73,6 +84,8 @@ pub(super) struct BatchReport {
     pub(super) accepted: bool,
     /// A failure that concerns the whole publisher.
     pub(super) failure: Option<PublishFailure>,
+    /// Whether there are tenants that have to be sent by themselves, and have not been looked for.
+    pub(super) suspects_wait: bool,
     /// How long the tenants put on hold have to wait.
     pub(super) holds: Vec<Duration>,
 }
@@ -108,16 +121,26 @@ impl Drain {
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
-        if claim.tenants.is_empty() {
-            return Ok((open.roll_back().await?, BatchReport::default()));
+        let (session, mut report) = if claim.tenants.is_empty() {
+            (open.roll_back().await?, BatchReport::default())
+        } else {
+            self.publish_claim(open, claim, With::Others).await?
+        };
+        // Everybody else first: one of them may be the reason why relays go down.
+        if from.suspects && full {
+            report.suspects_wait = true;
+        } else if from.suspects {
+            return self.suspects(session, report).await;
         }
-        self.publish_claim(open, claim).await
+        Ok((session, report))
     }
 
-    async fn publish_claim(
+    /// Publishes and settles what was claimed.
+    pub(super) async fn publish_claim(
         &self,
         open: OpenDrain,
         claim: Claim,
+        with: With,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
@@ -128,10 +151,12 @@ impl Drain {
         }
         report.progress |= abandon(&open, &plan, suspects).await?;
         self.record(&mut plan.parts, claim.owner).await?;
+        report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locked = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
         fault_point::pass(Step::BeforeRequest);
+        plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
         let results = requests::publish(&self.ably, &plan.parts, locked).await;
         let mut settlement = Settlement {
@@ -142,6 +167,9 @@ impl Drain {
         };
         report.accepted = results.iter().any(Result::is_ok);
         for (part, result) in plan.parts.iter().zip(&results) {
+            if part.repeated {
+                outcome::answer_crashes(&mut settlement, part, result);
+            }
             match outcome::apply(&mut settlement, part, result, fastrand::u64(..)) {
                 // Others of the same request were accepted, so it is this channel that has trouble.
                 Some(failure) if report.accepted && outcome::may_be_local(failure) => {
@@ -157,7 +185,8 @@ impl Drain {
         report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();
         report.progress |= !settlement.is_empty();
         fault_point::pass(Step::BeforeSettle);
-        let session = if settlement.is_empty() && !report.progress {
+        let unchanged = settlement.is_empty() && settlement.uncount_crashes.is_empty();
+        let session = if unchanged && !report.progress {
             open.roll_back().await?
         } else {
             open.settle(&settlement).await?
@@ -263,7 +292,7 @@ fn log(settlement: &Settlement) {
         let wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX);
         // Being slowed down is routine, and the table `hold` shows who still waits: a line each time a tenant
         // is put on hold again would bury the first.
-        if hold.first && hold.reason != FailureClass::ThrottledChannel {
+        if hold.first && hold.reason != HoldReason::Failure(FailureClass::ThrottledChannel) {
             let remedy = hold.reason.remedy();
             warn!(tenant_id = %tenant, reason, wait_ms, remedy, "tenant {tenant} is on hold: {}", hold.message);
         } else {

@@ -3,6 +3,8 @@
 //!
 //! `FAILPOINT_CRASH_AT=after_claim:3` kills the process, as `kill -9` would, when it comes to that step
 //! for the third time. `FAILPOINT_STOP_AT` stops it (SIGSTOP), `FAILPOINT_TERM_AT` sends it SIGTERM.
+//! `FAILPOINT_CRASH_ON=a.type` kills it whenever an event of that type is about to be sent,
+//! `FAILPOINT_PANIC_ON` has the encoding of such an event panic.
 
 /// A step between two effects that others can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +24,17 @@ pub(super) enum Step {
 }
 
 #[cfg(not(debug_assertions))]
-pub(super) fn pass(_: Step) {}
+mod unarmed {
+    pub(in super::super) fn pass(_: super::Step) {}
+    pub(in super::super) fn send(_: &str) {}
+    pub(in super::super) fn encode(_: &str) {}
+}
+
+#[cfg(not(debug_assertions))]
+pub(super) use unarmed::{encode, pass, send};
 
 #[cfg(debug_assertions)]
-pub(super) use armed::pass;
+pub(super) use armed::{encode, pass, send};
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -65,6 +74,22 @@ mod armed {
             // Raising a signal that exists does not fail.
             _ = raise(armed.signal);
         }
+    }
+
+    /// Tells that an event of this type is about to be sent.
+    pub(in super::super) fn send(event_type: &str) {
+        static DEADLY: OnceLock<Option<String>> = OnceLock::new();
+        let deadly = DEADLY.get_or_init(|| std::env::var("FAILPOINT_CRASH_ON").ok());
+        if deadly.as_deref() == Some(event_type) {
+            _ = raise(Signal::SIGKILL);
+        }
+    }
+
+    /// Tells that an event of this type is being encoded.
+    pub(in super::super) fn encode(event_type: &str) {
+        static DEADLY: OnceLock<Option<String>> = OnceLock::new();
+        let deadly = DEADLY.get_or_init(|| std::env::var("FAILPOINT_PANIC_ON").ok());
+        assert!(deadly.as_deref() != Some(event_type), "a test asked for this");
     }
 
     fn name(step: Step) -> &'static str {

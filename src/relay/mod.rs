@@ -22,4 +22,5 @@ mod requests;
 pub mod retention;
 pub mod service;
 mod side_session;
+mod suspects;
 pub mod wake;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::{Company, Part};
 use crate::domain::backoff::Backoff;
-use crate::domain::failure::{FailureClass, PublishFailure, UNKNOWN_ATTEMPTS_MAX};
+use crate::domain::failure::{FailureClass, HoldReason, PublishFailure, UNKNOWN_ATTEMPTS_MAX};
 use crate::domain::message::{ErrorCode, Refusal};
 use crate::domain::policy::OnFailed;
 use crate::store::claim::{Hold, Settlement};
@@ -68,6 +68,22 @@ pub fn may_be_local(failure: &PublishFailure) -> bool {
     }
 }
 
+/// Ends the count of crashes of a part that had been in flight before: by its outcome, or, when there is none
+/// yet, by taking this time back.
+pub fn answer_crashes<A>(
+    settlement: &mut Settlement,
+    part: &Part,
+    result: &Result<A, PublishFailure>,
+) {
+    let decided = match result {
+        Ok(_) => true,
+        Err(failure) => matches!(failure.class, FailureClass::Content | FailureClass::Unknown),
+    };
+    let list =
+        if decided { &mut settlement.forget_crashes } else { &mut settlement.uncount_crashes };
+    list.push(part.tenant_id.clone());
+}
+
 /// Holds the tenant of a part that failed while others went through, so that one sick channel does
 /// not stop the publisher. Consumes no attempts.
 pub fn hold_back(settlement: &mut Settlement, part: &Part, failure: &PublishFailure, random: u64) {
@@ -109,7 +125,7 @@ fn hold(
         tenant_id: part.tenant_id.clone(),
         wait,
         first: part.hold_failures == 0,
-        reason: failure.class,
+        reason: HoldReason::Failure(failure.class),
         message: failure.to_string(),
     });
 }
@@ -135,6 +151,7 @@ mod tests {
             hold_failures: 0,
             attempts,
             on_failed: OnFailed::Skip,
+            repeated: false,
             spec: Spec { channel, messages: Vec::new() },
             tenant_id,
         }

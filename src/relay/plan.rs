@@ -11,6 +11,9 @@
 //! Under [`OnFailed::Block`] a run ends before an event that can never be sent. It is failed when it has
 //! become the first, so that what stands before it has been published by then.
 
+use std::panic::{self, AssertUnwindSafe};
+
+use super::fault_point;
 use crate::domain::channel::ChannelName;
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::message::{ErrorCode, MESSAGE_BYTES_WARN, Message, Refusal, Spec};
@@ -60,6 +63,8 @@ pub struct Part {
     pub attempts: i32,
     /// What becomes of the tenant when the event fails for good.
     pub on_failed: OnFailed,
+    /// Whether it may have been in flight before, and nobody settled it.
+    pub repeated: bool,
     /// The messages.
     pub spec: Spec,
 }
@@ -107,6 +112,7 @@ fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl F
         }
     };
     let recorded = group.is_some();
+    let repeated = recorded || events.first().is_some_and(|claimed| claimed.lock_trace);
     let Chosen { seqs, messages, attempts, unsendable } =
         choose(plan, &events, PlanLimits { on_failed, ..limits }, recorded);
     if recorded && unsendable {
@@ -121,7 +127,16 @@ fn plan_run(plan: &mut Plan, run: Run, limits: PlanLimits, new_base: &mut impl F
         None if seqs.len() > 1 => group_of(channel, new_base(), false, messages),
         None => (Company::Alone, Spec { channel, messages }),
     };
-    plan.parts.push(Part { tenant_id, seqs, company, hold_failures, attempts, on_failed, spec });
+    plan.parts.push(Part {
+        tenant_id,
+        seqs,
+        company,
+        hold_failures,
+        attempts,
+        on_failed,
+        repeated,
+        spec,
+    });
 }
 
 #[derive(Default)]
@@ -188,7 +203,21 @@ fn encode(claimed: &Claimed, limits: PlanLimits) -> Result<Message, Refusal> {
             ably_code: None,
         });
     }
-    Message::of_event(&claimed.event, limits.message_bytes_max)
+    // An event that our own code cannot bear fails, and takes no other with it.
+    let encoded = panic::catch_unwind(AssertUnwindSafe(|| {
+        fault_point::encode(&claimed.event.event_type);
+        Message::of_event(&claimed.event, limits.message_bytes_max)
+    }));
+    encoded.unwrap_or_else(|_| {
+        Err(Refusal {
+            code: ErrorCode::ValidationError,
+            message:
+                "outbox-relay panicked while it encoded this event: a defect, please report it; \
+                      `events requeue` publishes the event once it is mended"
+                    .into(),
+            ably_code: None,
+        })
+    })
 }
 
 /// How many may go together when one of them has been refused `attempts` times: an eighth each time,

@@ -15,7 +15,7 @@ use super::error::StoreError;
 use super::session::{Session, answered};
 use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
-use crate::domain::failure::FailureClass;
+use crate::domain::failure::HoldReason;
 use crate::domain::message::Refusal;
 use crate::domain::policy::OnFailed;
 
@@ -40,6 +40,17 @@ pub struct Claim {
     pub tenants: Vec<TenantId>,
     /// The server process that holds their locks.
     pub owner: LockOwner,
+}
+
+/// A tenant that is sent by itself.
+#[derive(Debug)]
+pub struct Suspect {
+    /// What it has in flight, or next.
+    pub claim: Claim,
+    /// How often in a row its events were in flight when a relay went down.
+    pub crashes: i32,
+    /// Whether the last try is so long ago that Ably no longer knows its message ids.
+    pub ids_forgotten: bool,
 }
 
 /// PostgreSQL's process id of a drain's connection: a record is written only while it holds the tenant's
@@ -92,7 +103,7 @@ pub struct Hold {
     /// Whether it was not on hold before.
     pub first: bool,
     /// Why.
-    pub reason: FailureClass,
+    pub reason: HoldReason,
     /// Why, in words.
     pub message: String,
 }
@@ -114,10 +125,14 @@ pub struct Settlement {
     pub holds: Vec<Hold>,
     /// Tenants whose hold is over.
     pub release: Vec<TenantId>,
+    /// Tenants whose counted crashes are answered by an outcome.
+    pub forget_crashes: Vec<TenantId>,
+    /// Tenants whose last counted crash was none: what was sent again came to an orderly end.
+    pub uncount_crashes: Vec<TenantId>,
 }
 
 impl Settlement {
-    /// Whether there is nothing to write.
+    /// Whether it changes nothing for any event. A crash that is taken back is not progress.
     pub fn is_empty(&self) -> bool {
         self.published.is_empty()
             && self.failed.is_empty()
@@ -171,6 +186,45 @@ impl Session {
         })
         .await
     }
+
+    /// Opens a drain transaction and locks one tenant that [`Session::claim`] passes over because relays
+    /// went down while its events were in flight; none that was tried within the last `round`.
+    ///
+    /// # Errors
+    /// Any, with the connection dropped and so nothing claimed.
+    pub async fn claim_suspect(
+        self,
+        round: Duration,
+        limits: ClaimLimits,
+    ) -> Result<(OpenDrain, Option<Suspect>), StoreError> {
+        answered(async {
+            let round = millis(round);
+            let parameters: [&(dyn ToSql + Sync); 1] = [&round];
+            let (begun, locked) =
+                tokio::join!(self.command(BEGIN), self.query(Statement::LockSuspect, &parameters));
+            begun?;
+            let locked = locked?;
+            let Some(row) = locked.first() else {
+                return Ok((OpenDrain { session: self }, None));
+            };
+            let tenant: String = row.try_get(0)?;
+            let runs = self.runs(std::slice::from_ref(&tenant), limits).await?;
+            let owner = LockOwner(row.try_get(1)?);
+            let suspect = Suspect {
+                crashes: row.try_get(2)?,
+                ids_forgotten: row.try_get(3)?,
+                claim: Claim { runs, tenants: vec![TenantId::new(tenant)], owner },
+            };
+            Ok((OpenDrain { session: self }, Some(suspect)))
+        })
+        .await
+    }
+
+    async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
+        let parameters: [&(dyn ToSql + Sync); 3] =
+            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+        runs(&self.query(Statement::ReadRuns, &parameters).await?)
+    }
 }
 
 impl OpenDrain {
@@ -207,19 +261,23 @@ impl OpenDrain {
         let blocking: Vec<i64> = s.blocking.iter().map(|seq| seq.0).collect();
         let forget = texts(&s.forget_groups);
         let release = texts(&s.release);
+        let forget_crashes = texts(&s.forget_crashes);
+        let uncount = texts(&s.uncount_crashes);
         let held: Vec<&str> = s.holds.iter().map(|h| h.tenant_id.as_str()).collect();
         let held_ms: Vec<i64> = s.holds.iter().map(|h| millis(h.wait)).collect();
         let reasons: Vec<&str> = s.holds.iter().map(|h| h.reason.as_str()).collect();
         let messages: Vec<&str> = s.holds.iter().map(|h| h.message.as_str()).collect();
 
         type Parameters<'p> = Vec<&'p (dyn ToSql + Sync)>;
-        let all: [(bool, Statement, Parameters<'_>); 7] = [
+        let all: [(bool, Statement, Parameters<'_>); 9] = [
             (published.is_empty(), Statement::PublishRows, vec![&published]),
             (failed.is_empty(), Statement::FailRows, vec![&failed, &failures]),
             (refused.is_empty(), Statement::CountAttempts, vec![&refused, &refusals]),
             (forget.is_empty(), Statement::ForgetGroups, vec![&forget]),
             (release.is_empty(), Statement::ReleaseTenants, vec![&release]),
             (held.is_empty(), Statement::HoldTenants, vec![&held, &held_ms, &reasons, &messages]),
+            (forget_crashes.is_empty(), Statement::ForgetCrashes, vec![&forget_crashes]),
+            (uncount.is_empty(), Statement::UncountCrashes, vec![&uncount]),
             // Behind the failures: it reads their errors.
             (blocking.is_empty(), Statement::BlockTenants, vec![&blocking]),
         ];

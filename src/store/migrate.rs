@@ -58,9 +58,10 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 6] = [
+pub static STEPS: [Step; 7] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
+    step!(migrations / "0003_crashes"),
     step!(migrations / "0004_archive"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
@@ -144,10 +145,28 @@ pub async fn status(
     client: &mut Client,
     schema: &SchemaName,
 ) -> Result<Vec<StepStatus>, StoreError> {
+    status_for(client, schema, Purpose::Migrating).await
+}
+
+/// What a database with steps that this program does not know is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Then any of them is a reason to stop: it could be undone or misread.
+    Migrating,
+    /// Then only those are that say so in their name: the rest adds something that an older relay can do
+    /// without, so that old and new relays run side by side while a version is rolled out.
+    Working,
+}
+
+async fn status_for(
+    client: &mut Client,
+    schema: &SchemaName,
+    purpose: Purpose,
+) -> Result<Vec<StepStatus>, StoreError> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     let known = history_exists(&transaction, schema).await?;
     if known {
-        refuse_unknown_in(&transaction, schema).await?;
+        refuse_unknown_in(&transaction, schema, purpose).await?;
     }
     let mut all = Vec::with_capacity(STEPS.len());
     for step in &STEPS {
@@ -160,12 +179,12 @@ pub async fn status(
     Ok(all)
 }
 
-/// Refuses an outbox that lacks a step.
+/// Refuses an outbox that lacks a step, or has one that an older relay cannot work with.
 pub(super) async fn refuse_older(
     client: &mut Client,
     schema: &SchemaName,
 ) -> Result<(), StoreError> {
-    let steps = status(client, schema).await?;
+    let steps = status_for(client, schema, Purpose::Working).await?;
     let missing = steps.into_iter().find(|step| step.state == StepState::Missing);
     missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
 }
@@ -222,6 +241,9 @@ pub fn print(schema: &SchemaName) -> String {
     out
 }
 
+/// Part of the name of a migration after which older relays must not run.
+const BREAKING: &str = "breaking";
+
 const HISTORY: &str = "create table if not exists :\"schema\".schema_history (
   name       text primary key,
   kind       text not null,
@@ -270,15 +292,15 @@ async fn history_exists(
 
 async fn refuse_unknown(client: &mut Client, schema: &SchemaName) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
-    refuse_unknown_in(&transaction, schema).await?;
+    refuse_unknown_in(&transaction, schema, Purpose::Migrating).await?;
     Ok(transaction.rollback().await?)
 }
 
-/// A migration that this program does not know was applied by a newer one; going on could undo or
-/// misread what it did.
+/// A migration that this program does not know was applied by a newer one.
 async fn refuse_unknown_in(
     transaction: &Transaction<'_>,
     schema: &SchemaName,
+    purpose: Purpose,
 ) -> Result<(), StoreError> {
     let sql = schema
         .fill("select name from :\"schema\".schema_history where kind = 'migration' order by name");
@@ -287,7 +309,8 @@ async fn refuse_unknown_in(
         .await?
         .iter()
         .map(|row| row.get::<_, String>(0))
-        .find(|name| !STEPS.iter().any(|step| step.name == name));
+        .filter(|name| !STEPS.iter().any(|step| step.name == name))
+        .find(|name| purpose == Purpose::Migrating || name.contains(BREAKING));
     unknown.map_or(Ok(()), |step| Err(StoreError::SchemaNewer { step }))
 }
 

@@ -1,6 +1,6 @@
 //! One connection to the outbox's database, checked and with its statements at hand.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -208,6 +208,22 @@ impl Session {
             answered(self.query(Statement::RecordGroups, &[&tenants, &bases, &seqs, &owner.0]))
                 .await?;
         rows.iter().map(|row| Ok(TenantId::new(row.try_get::<_, String>(0)?))).collect()
+    }
+
+    /// Counts, committed, that events of these tenants were in flight and nobody settled them. Returns each
+    /// tenant's count in a row.
+    ///
+    /// # Errors
+    /// When PostgreSQL did not answer that it is committed.
+    pub async fn count_crashes(
+        &self,
+        tenants: &[TenantId],
+    ) -> Result<HashMap<TenantId, i32>, StoreError> {
+        let tenants: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        let rows = answered(self.query(Statement::CountCrashes, &[&tenants])).await?;
+        rows.iter()
+            .map(|row| Ok((TenantId::new(row.try_get::<_, String>(0)?), row.try_get(1)?)))
+            .collect()
     }
 
     /// Counts pending events up to `limit`, and tenants on hold.

@@ -23,6 +23,10 @@ pub(super) enum Statement {
     MarkServerStart,
     Backlog,
     Notify,
+    CountCrashes,
+    UncountCrashes,
+    ForgetCrashes,
+    LockSuspect,
 }
 
 /// What is known of a statement before it is prepared.
@@ -49,7 +53,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of [`Statement`].
-pub static ALL: [StatementText; 15] = [
+pub static ALL: [StatementText; 19] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -65,6 +69,10 @@ pub static ALL: [StatementText; 15] = [
     statement!("mark_server_start", []),
     statement!("backlog", [INT8]),
     statement!("notify", [TEXT, TEXT]),
+    statement!("count_crashes", [TEXT_ARRAY]),
+    statement!("uncount_crashes", [TEXT_ARRAY]),
+    statement!("forget_crashes", [TEXT_ARRAY]),
+    statement!("lock_suspect", [INT8]),
 ];
 
 impl Statement {
@@ -110,6 +118,10 @@ mod tests {
             (Statement::MarkServerStart, "mark_server_start"),
             (Statement::Backlog, "backlog"),
             (Statement::Notify, "notify"),
+            (Statement::CountCrashes, "count_crashes"),
+            (Statement::UncountCrashes, "uncount_crashes"),
+            (Statement::ForgetCrashes, "forget_crashes"),
+            (Statement::LockSuspect, "lock_suspect"),
         ] {
             assert_eq!(statement.text().name, name);
         }

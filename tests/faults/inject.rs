@@ -8,10 +8,10 @@ use nix::sys::signal::Signal;
 use tokio_postgres::Client;
 
 use super::place::wait_until;
-use super::row::Fault;
+use super::row::{FASTER, Fault};
 use super::run::World;
 use super::writers::{connect, insert};
-use crate::support::relay::RelayProcess;
+use crate::support::relay::{RelayProcess, says};
 
 /// How long a relay may take to come to the step at which it is to die.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
@@ -54,6 +54,7 @@ impl World {
             Fault::TriggerOff => self.trigger_off().await,
             Fault::BulkCopy => self.bulk_copy().await,
             Fault::Backlog(events) => self.backlog(events).await,
+            Fault::AnHourAway => self.an_hour_away().await,
             Fault::Nothing(length) => tokio::time::sleep(length).await,
         }
     }
@@ -189,6 +190,28 @@ impl World {
         }
         tokio::time::sleep(length).await;
         proxy.heal();
+    }
+
+    /// An hour and a little of the relays' time.
+    async fn an_hour_away(&mut self) {
+        self.ably.fault(r#"{"kind":"status","status":503,"code":50300}"#).await;
+        tokio::time::sleep(Duration::from_secs(3_700 / FASTER)).await;
+        self.ably.clear_faults().await;
+        self.usual_trouble().await;
+        let relay = self.relays.first().expect("a relay");
+        relay.wait_for_log("Ably accepts events again", 1);
+        let line = relay.log().into_iter().rfind(|line| says(line, "Ably accepts events again"));
+        let down = line.and_then(|line| line["down_s"].as_u64()).unwrap_or_default();
+        self.notes.push(format!("Ably was away for {down} s by a relay's clock"));
+        if down < 3_600 {
+            self.complaints.push(format!("the outage was {down} s only by the relay's clock"));
+        }
+        let (client, _driver) = self.client().await;
+        let sql = "select count(*) from outbox.event where status = 'failed' or attempts > 0";
+        let blamed: i64 = client.query_one(sql, &[]).await.expect(sql).get(0);
+        if blamed > 0 {
+            self.complaints.push(format!("{blamed} events were blamed for the outage"));
+        }
     }
 
     async fn trigger_off(&mut self) {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
 
 mod inject;
+mod older;
 mod place;
 mod proxy;
 mod report;

@@ -137,5 +137,5 @@ runs of each row, `FAULTS_FULL=1` makes the large backlog a million events.
 
 *Faults*: how often something was made to fail; where it is 0, what is written is what tries the relay.
 
-Not in the matrix: two versions of the relay at once (there is only one so far), and live Ably.
+Not in the matrix: live Ably. *Two versions*: this one and the one before the last change of the schema (`scripts/older-version`).
 ";

@@ -73,7 +73,14 @@ pub(crate) enum First {
     AblyByProxy,
     /// Its clock is ten minutes ahead, the second's ten minutes behind.
     ClocksApart,
+    /// The clocks of all relays run [`FASTER`] times as fast.
+    ClocksFast,
+    /// It is the version before the last change of the schema.
+    Older,
 }
+
+/// How much faster the clocks of [`First::ClocksFast`] are: an hour is a minute and a half.
+pub(crate) const FASTER: u64 = 40;
 
 /// What is written, until the last fault is over.
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +178,8 @@ pub(crate) enum Fault {
     BulkCopy,
     /// One tenant gets this many events; then single events of another must come soon.
     Backlog(i64),
+    /// Ably answers 503 for so long, and a relay must say afterwards that by its clock it was an hour.
+    AnHourAway,
     /// Nothing but time for the writers.
     Nothing(Duration),
 }

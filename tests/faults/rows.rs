@@ -33,6 +33,15 @@ const SLOW: Ably = Ably { delay_ms: 40, ..Ably::USUAL };
 /// Rows that take about a minute; they start first.
 pub(crate) const LONG: &[Row] = &[
     Row {
+        name: "Ably away for an hour, by the relays' clocks, which run 40 times as fast",
+        reported: "retries run out in an outage: good events are dead letters, or gone",
+        faults: &[Fault::AnHourAway],
+        first: First::ClocksFast,
+        load: Load::QUIET,
+        once: true,
+        ..Row::CALM
+    },
+    Row {
         name: "SIGSTOP before the request, longer than every time-out",
         reported: "a paused process goes on as if it still owned its rows",
         faults: &[Fault::StopAt("before_request", s(52)), Fault::Nothing(s(2))],
@@ -100,6 +109,22 @@ pub(crate) const LONG: &[Row] = &[
 
 /// All others.
 pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "two versions of the relay at once, killed and replaced",
+        reported: "a rolling deploy: old and new disagree on what is in flight",
+        faults: &[
+            Fault::Nothing(s(1)),
+            Fault::KillAll,
+            Fault::Term,
+            Fault::Backends,
+            Fault::KillAll,
+        ],
+        first: First::Older,
+        ably: Ably { delay_ms: 15, lost_replies: 10, ..Ably::USUAL },
+        rounds: 2,
+        relays: 4,
+        ..Row::CALM
+    },
     crash("kill -9 before the claim", &[Fault::CrashAt("before_claim")]),
     crash("kill -9 after the claim", &[Fault::CrashAt("after_claim")]),
     crash("kill -9 after the group is recorded", &[Fault::CrashAt("after_record")]),

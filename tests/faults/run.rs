@@ -1,6 +1,7 @@
 //! One run of a row: everything is started, the faults happen, all is waited for, and judged.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use outbox_relay::emulator::EmulatorConfig;
@@ -8,11 +9,11 @@ use tokio_postgres::Client;
 
 use super::place::Place;
 use super::proxy::{Proxy, Upstream};
-use super::row::{Fault, First, Place as Kind, Row};
-use super::skew;
+use super::row::{FASTER, Fault, First, Place as Kind, Row};
 use super::subscriber::Subscriber;
 use super::verdict::{Left, Stored, Verdict};
 use super::writers::{OVERLAPPING, Writers, connect, insert, tenant};
+use super::{older, skew};
 use crate::support::local_ably::LocalAbly;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
@@ -105,7 +106,7 @@ impl World {
         let proxy = match row.first {
             First::PostgresByProxy => Some(Proxy::start(Upstream::Unix(place.socket())).await),
             First::AblyByProxy => Some(Proxy::start(Upstream::Tcp(ably.addr())).await),
-            First::LikeOthers | First::ClocksApart => None,
+            First::LikeOthers | First::ClocksApart | First::ClocksFast | First::Older => None,
         };
         let tenants: Vec<String> = (0..row.load.tenants)
             .map(tenant)
@@ -159,7 +160,13 @@ impl World {
             }
             _ => self.place.relay_dsn(),
         };
-        let mut command = RelayCommand::new(&dsn, &self.ably).env("FAULTS_RUN", &self.mark);
+        let program = if self.row.first == First::Older && number.is_multiple_of(2) {
+            older::program()
+        } else {
+            Path::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        };
+        let command = RelayCommand::of(program, &dsn, &self.ably);
+        let mut command = command.env("FAULTS_RUN", &self.mark);
         if self.row.place == Kind::Pooled {
             command = command.env("DIRECT_URL", &self.place.dsn());
         }
@@ -169,6 +176,10 @@ impl World {
         if self.row.first == First::ClocksApart {
             let seconds = if number.is_multiple_of(2) { "600" } else { "-600" };
             command = command.env("LD_PRELOAD", skew::library()).env("CLOCK_SKEW_S", seconds);
+        }
+        if self.row.first == First::ClocksFast {
+            command =
+                command.env("LD_PRELOAD", skew::library()).env("CLOCK_RATE", &FASTER.to_string());
         }
         self.row.env.iter().fold(command, |command, (name, value)| command.env(name, value))
     }

@@ -1,4 +1,4 @@
-//! A wrong wall clock for one process: a library that is preloaded, made with the C compiler that Rust
+//! A wrong wall clock for one process, or clocks that run faster: a library that is preloaded, made with the C compiler that Rust
 //! needs for linking anyway.
 
 use std::process::Command;

@@ -60,10 +60,19 @@ async fn a_schema_that_is_newer_older_or_edited_is_refused() {
     assert!(
         matches!(store.migrate_up().await, Err(StoreError::SchemaNewer { step }) if step == "9999_x")
     );
+    assert!(store.session().await.is_ok(), "relays of two versions run side by side");
+    client
+        .batch_execute(
+            "update outbox.schema_history set name = '9999_breaking_x' where name = '9999_x'",
+        )
+        .await
+        .unwrap();
     assert!(matches!(store.session().await, Err(StoreError::SchemaNewer { .. })));
 
     client
-        .batch_execute("delete from outbox.schema_history where name in ('9999_x', 'enqueue')")
+        .batch_execute(
+            "delete from outbox.schema_history where name in ('9999_breaking_x', 'enqueue')",
+        )
         .await
         .unwrap();
     assert!(

@@ -167,6 +167,7 @@ fn real_part(part: &Part, attempts: [u8; EVENTS_MAX]) -> RealPart {
         hold_failures: 0,
         attempts: events.iter().map(|event| i32::from(attempts[*event])).max().unwrap(),
         on_failed: OnFailed::Skip,
+        repeated: part.recorded,
         spec: Spec { channel, messages: Vec::new() },
         tenant_id,
     }

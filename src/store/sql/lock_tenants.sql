@@ -3,7 +3,8 @@
 -- advisory lock per tenant, keyed by tenant and outbox (the oid of its table), so that two outboxes in one
 -- database do not meet. The oid is looked up at each call, not once a connection: when the schema is
 -- dropped and made anew, relays with older connections would lock by another key than the rest. A tenant
--- that another relay has is passed over, and so are those in $3, whose channel is at its rate.
+-- that another relay has is passed over, and so are those in $3, whose channel is at its rate, and those that
+-- lock_suspect.sql takes one by one.
 -- Leaves the tenants in a setting of the transaction, so that read_runs can be sent without waiting for them.
 with recursive after_cursor as (
   (select e.tenant_id from :"schema".event e
@@ -31,6 +32,9 @@ with recursive after_cursor as (
      and t.tenant_id <> all ($3::text[])
      and not exists (select from :"schema".hold h
                       where h.tenant_id = t.tenant_id and h.until > pg_catalog.statement_timestamp())
+     and not exists (select from :"schema".crash c
+                      where c.tenant_id = t.tenant_id and c.crashes >= 3
+                        and c.tried_at > pg_catalog.clock_timestamp() - interval '1 hour')
 ), locked as materialized (
   select w.tenant_id
     from waiting w

@@ -1,6 +1,7 @@
 //! The real binary as a child process: `outbox-relay run`.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -23,7 +24,12 @@ pub(crate) struct RelayCommand(Command);
 impl RelayCommand {
     /// `run` on this database, publishing to this emulator.
     pub(crate) fn new(database_url: &str, ably: &LocalAbly) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_outbox-relay"));
+        Self::of(Path::new(env!("CARGO_BIN_EXE_outbox-relay")), database_url, ably)
+    }
+
+    /// The same by another program.
+    pub(crate) fn of(program: &Path, database_url: &str, ably: &LocalAbly) -> Self {
+        let mut command = Command::new(program);
         command
             .arg("run")
             .env_clear()
@@ -163,6 +169,7 @@ impl Drop for RelayProcess {
     }
 }
 
-fn says(line: &Value, text: &str) -> bool {
+/// Whether a line of the log says this.
+pub(crate) fn says(line: &Value, text: &str) -> bool {
     line.as_str().or_else(|| line["message"].as_str()).is_some_and(|m| m.contains(text))
 }

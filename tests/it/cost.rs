@@ -188,6 +188,7 @@ impl Quiet {
 async fn a_lone_event_costs_a_few_round_trips() {
     let quiet = Quiet::start("costlone").await;
     let [round_trips, statements, bytes] = quiet.work("lone", 1).await;
+    println!("{round_trips} round trips, {statements} statements, {bytes} bytes");
     // Claim, lock, settle; and a claim that finds nothing, which is rolled back. The notification is none.
     assert!(round_trips <= 5, "{round_trips} round trips for one event");
     assert!(statements <= 10, "{statements} statements for one event");
@@ -198,6 +199,7 @@ async fn a_lone_event_costs_a_few_round_trips() {
 async fn a_thousand_events_cost_little_more_than_one() {
     let quiet = Quiet::start("costmany").await;
     let [round_trips, statements, bytes] = quiet.work("many", 1_000).await;
+    println!("{round_trips} round trips, {statements} statements, {bytes} bytes");
     // 100 events a tenant are one group each: the first claim asks for eight tenants, the second for the rest.
     // Claim, record, lock, settle, twice; and the claims behind them that find nothing.
     assert!(round_trips <= 14, "{round_trips} round trips for 1,000 events");

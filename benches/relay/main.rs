@@ -6,6 +6,8 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::too_many_lines,
     clippy::print_stderr,
     reason = "a benchmark reports by panicking and printing"
 )]

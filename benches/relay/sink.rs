@@ -43,7 +43,6 @@ struct State {
     repeats: AtomicUsize,
     late: AtomicUsize,
     requests: AtomicUsize,
-    bytes: AtomicUsize,
     /// The highest event of each channel.
     last: Mutex<HashMap<Vec<u8>, u64>>,
 }
@@ -59,7 +58,6 @@ impl Sink {
             repeats: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
             last: Mutex::new(HashMap::new()),
         });
         let shared = Arc::clone(&state);
@@ -96,7 +94,7 @@ impl Sink {
         for arrived in &s.arrived {
             arrived.store(0, Ordering::Relaxed);
         }
-        for counter in [&s.distinct, &s.repeats, &s.late, &s.requests, &s.bytes] {
+        for counter in [&s.distinct, &s.repeats, &s.late, &s.requests] {
             counter.store(0, Ordering::Relaxed);
         }
         s.last.lock().unwrap().clear();
@@ -124,11 +122,6 @@ impl Sink {
 
     pub(crate) fn requests(&self) -> usize {
         self.state.requests.load(Ordering::Relaxed)
-    }
-
-    #[allow(dead_code)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.state.bytes.load(Ordering::Relaxed)
     }
 
     /// When event `n` arrived.
@@ -233,7 +226,6 @@ async fn read_request(
 fn note(state: &State, body: &[u8], taken: bool) -> Vec<u8> {
     let now = u64::try_from(state.origin.elapsed().as_nanos()).unwrap().max(1);
     state.requests.fetch_add(1, Ordering::Relaxed);
-    state.bytes.fetch_add(body.len(), Ordering::Relaxed);
     let batch = body.starts_with(b"[{\"channels\":");
     let mut answer = Vec::with_capacity(256);
     let mut rest = body;

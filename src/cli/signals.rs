@@ -103,7 +103,7 @@ mod tests {
     const CHILD: &str = "SIGNALS_TEST_CHILD";
 
     /// How long the child waits for a signal before it gives up.
-    const CHILD_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+    const CHILD_LIFE_MAX: Duration = Duration::from_secs(30);
 
     /// Watches signals until killed, and says on stderr what happens.
     fn be_the_child() {

@@ -62,7 +62,7 @@ fn main() {
                 only = Some(list.split(',').map(str::to_owned).collect());
             }
             "--out" => {
-                out = Some(PathBuf::from(arguments.next().expect("--out takes a directory")))
+                out = Some(PathBuf::from(arguments.next().expect("--out takes a directory")));
             }
             // Cargo's own.
             "--bench" => {}

@@ -140,6 +140,7 @@ mod tests {
             lock_trace: false,
             oversize: None,
             invalid: None,
+            waited: None,
         };
         let run = |n: usize| Run {
             tenant_id: TenantId::new(n.to_string()),

@@ -9,9 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::appetite::Appetite;
-use super::coordinator::Coordinator;
+use super::asked::Asked;
+use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
 use super::listener::Listener;
+use super::metrics::Metrics;
+use super::monitor::Monitor;
 use super::plan::PlanLimits;
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
@@ -80,11 +83,16 @@ pub struct Relay {
     retention: Option<RetentionConfig>,
     validation: Validation,
     listening: CancellationToken,
+    metrics: Arc<Metrics>,
+    monitor: Monitor,
+    requests: mpsc::Receiver<Asked>,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
         Self {
             store,
@@ -94,7 +102,15 @@ impl Relay {
             retention,
             validation,
             listening: CancellationToken::new(),
+            metrics,
+            monitor,
+            requests,
         }
+    }
+
+    /// The relay from outside, as soon as it runs and while it does.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Has it check payloads before they are published.
@@ -132,6 +148,7 @@ impl Relay {
             ably: self.ably,
             appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             plan_limits: self.config.plan,
+            metrics: self.metrics,
             validation: self.validation,
         });
         let bell = Arc::new(Notify::new());
@@ -150,7 +167,8 @@ impl Relay {
                 listener.spawn(retention.run());
             }
         }
-        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
-        coordinator.run(shutdown, &bell, inbox, listener).await
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
+        let inputs = Inputs { bell, inbox, requests: self.requests };
+        coordinator.run(shutdown, inputs, listener).await
     }
 }

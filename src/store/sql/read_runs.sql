@@ -31,7 +31,14 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
        q.attempts,
        -- Nothing was ever requeued in most outboxes: asked once, not for every row.
        case when (select exists (select from :"schema".redelivery))
-         then coalesce((select r.generation from :"schema".redelivery r where r.seq = q.seq), 0) else 0 end as generation
+         then coalesce((select r.generation from :"schema".redelivery r where r.seq = q.seq), 0) else 0 end as generation,
+       -- An event that was tried has been updated, so its xmin is no longer that of its writer.
+       1000 * pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - case
+         when not pg_catalog.isfinite(q.created_at) then null
+         when (select pg_catalog.current_setting('track_commit_timestamp')) = 'on' and q.attempts = 0
+              and not exists (select from :"schema".redelivery r where r.seq = q.seq)
+           then coalesce(pg_catalog.pg_xact_commit_timestamp(q.writer), q.created_at)
+         else q.created_at end) as waited_ms
   from pg_catalog.unnest(coalesce($1::text[],
          nullif(pg_catalog.current_setting('outbox_relay.locked', true), '')::text[])) with ordinality as t(tenant_id, turn)
   left join :"schema".in_flight f on f.tenant_id = t.tenant_id
@@ -47,7 +54,8 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
                      from (select c.*, coalesce(pg_catalog.sum(c.stored) filter (where c.stored <= 8 * $3)
                                                   over (rows between unbounded preceding and 1 preceding), 0) as stored_before
                              from (select e.seq, e.id, e.aggregate_type, e.aggregate_id, e.event_type, e.payload, e.headers,
-                                          e.occurred_at, e.created_at, e.attempts, pg_catalog.pg_column_size(e.payload) as stored,
+                                          e.occurred_at, e.created_at, e.attempts, e.xmin as writer,
+                                          pg_catalog.pg_column_size(e.payload) as stored,
                                           137 + 2 * pg_catalog.octet_length(e.event_type)::bigint + pg_catalog.octet_length(e.id)
                                           + pg_catalog.octet_length(e.tenant_id) + pg_catalog.octet_length(e.aggregate_type)
                                           + pg_catalog.octet_length(e.aggregate_id)

@@ -182,27 +182,34 @@ impl Quiet {
         }
         [now[0] - before[0], now[1] - before[1], now[2] - before[2]]
     }
+
+    /// The least of three: a sweep or a late ring may add a claim that finds nothing.
+    async fn least(&self, tenant: &str, events: i64) -> [usize; 3] {
+        let mut least = [usize::MAX; 3];
+        for _ in 0..3 {
+            let counts = self.work(tenant, events).await;
+            least = std::array::from_fn(|i| least[i].min(counts[i]));
+        }
+        least
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lone_event_costs_a_few_round_trips() {
+async fn a_lone_event_costs_five_round_trips() {
     let quiet = Quiet::start("costlone").await;
-    let [round_trips, statements, bytes] = quiet.work("lone", 1).await;
-    println!("{round_trips} round trips, {statements} statements, {bytes} bytes");
+    let [round_trips, statements, bytes] = quiet.least("lone", 1).await;
     // Claim, lock, settle; and a claim that finds nothing, which is rolled back. The notification is none.
     assert!(round_trips <= 5, "{round_trips} round trips for one event");
     assert!(statements <= 10, "{statements} statements for one event");
-    assert!(bytes <= 8_000, "{bytes} bytes for one event");
+    assert!(bytes <= 4_000, "{bytes} bytes for one event");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_events_cost_little_more_than_one() {
+async fn a_thousand_events_cost_one_round_trip_more_than_one() {
     let quiet = Quiet::start("costmany").await;
-    let [round_trips, statements, bytes] = quiet.work("many", 1_000).await;
-    println!("{round_trips} round trips, {statements} statements, {bytes} bytes");
-    // 100 events a tenant are one group each: the first claim asks for eight tenants, the second for the rest.
-    // Claim, record, lock, settle, twice; and the claims behind them that find nothing.
-    assert!(round_trips <= 14, "{round_trips} round trips for 1,000 events");
-    assert!(statements <= 28, "{statements} statements for 1,000 events");
-    assert!(bytes <= 700_000, "{bytes} bytes for 1,000 events");
+    let [round_trips, statements, bytes] = quiet.least("many", 1_000).await;
+    // 100 events a tenant are one group each, recorded together before they leave.
+    assert!(round_trips <= 6, "{round_trips} round trips for 1,000 events");
+    assert!(statements <= 12, "{statements} statements for 1,000 events");
+    assert!(bytes <= 600_000, "{bytes} bytes for 1,000 events");
 }

@@ -14,6 +14,7 @@ mod bell;
 mod capture;
 mod cli;
 mod connect;
+mod cost;
 mod crash;
 mod crash_budget;
 mod dead_letters;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub, tail, types};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -20,7 +20,9 @@ Examples:
   outbox-relay run --once                           publish what is waiting, then exit
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
+  outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
 
 Environment:
@@ -34,7 +36,7 @@ Output:
 Exit codes:
     0  done, or stopped as asked
     2  wrong usage
-   65  bad data: no such event, an event that cannot be requeued, a schema that differs
+   65  bad data: no such event, an event that cannot be requeued or is not valid, a schema that differs
    69  a dependency is unavailable (database, Ably)
    70  internal error
    75  temporary failure, try again
@@ -74,14 +76,20 @@ pub(super) enum Command {
     Emulator(emulator::Options),
     /// The outbox's schema in your database
     Migrate(migrate::Options),
-    /// List, show, requeue and discard events
+    /// List, show, requeue and discard events; check events against the registry
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Watch events as they are written and settled
+    Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
+    /// The Ably channel of a tenant, and back
+    Channel(channel::Options),
+    /// Types of the registry's events in other languages, and what a change of them breaks
+    Types(types::Options),
 }
 
 impl Command {
@@ -89,9 +97,10 @@ impl Command {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Run(_) => Needs::DatabaseAndAbly,
-            Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
+            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Events(options) => options.needs(),
+            Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
         }
     }
 }

@@ -8,6 +8,8 @@ use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::config::{self, Configuration, FallbackHosts, RetentionArchive, Settings};
 use crate::domain::failure::FailureClass;
+use crate::registry::event_types::{Registry, RegistryError};
+use crate::registry::validation::Validation;
 use crate::relay::plan::PlanLimits;
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
@@ -113,6 +115,38 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
         grace: settings.shutdown_grace,
         once,
     }
+}
+
+/// The event types of the settings.
+///
+/// # Errors
+/// When a schema file is wrong.
+pub(super) fn registry(settings: &Settings) -> Result<Registry, Failure> {
+    let registry = match &settings.registry_directory {
+        Some(directory) => Registry::open(directory),
+        None => Registry::built_in(),
+    };
+    Ok(registry?)
+}
+
+impl From<RegistryError> for Failure {
+    fn from(RegistryError(errors): RegistryError) -> Self {
+        let causes = errors.iter().map(ToString::to_string).collect();
+        Self::several(
+            Exit::Config,
+            causes,
+            "mend the schema files, or name another directory with --registry",
+        )
+    }
+}
+
+/// What is done about payloads. Wrong schema files are refused though nothing be validated: they are meant
+/// to be used.
+///
+/// # Errors
+/// As [`registry`].
+pub(super) fn validation(settings: &Settings) -> Result<Validation, Failure> {
+    Ok(Validation::new(settings.registry_validate, registry(settings)?))
 }
 
 /// The schedule by which old events are deleted, if there is one.

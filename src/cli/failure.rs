@@ -61,6 +61,11 @@ impl Failure {
         Self { exit, causes: vec![cause.to_string()], remedy: remedy.to_string() }
     }
 
+    /// A failure with several causes, one line each.
+    pub(super) fn several(exit: Exit, causes: Vec<String>, remedy: impl Display) -> Self {
+        Self { exit, causes, remedy: remedy.to_string() }
+    }
+
     /// A failure whose text says cause and remedy in one line, `cause; remedy`; `otherwise` is the remedy
     /// when it has none.
     pub(super) fn of_line(exit: Exit, line: impl Display, otherwise: &str) -> Self {

@@ -6,6 +6,7 @@
 
 mod args;
 mod assemble;
+mod channel;
 mod consent;
 mod dev;
 mod emulator;
@@ -23,6 +24,8 @@ mod run;
 mod scrub;
 mod signals;
 mod table;
+mod tail;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -120,7 +123,10 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
+        Command::Channel(options) => channel::execute(&options),
+        Command::Types(options) => types::execute(&options, &context),
     }
 }

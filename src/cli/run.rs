@@ -17,8 +17,10 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let store = assemble::store(settings, configuration.database_url()?)?;
     let direct = assemble::store(settings, configuration.direct_url()?)?;
     let ably = assemble::ably(configuration)?;
+    let validation = assemble::validation(settings)?;
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
-        .with_retention(assemble::retention(settings));
+        .with_retention(assemble::retention(settings))
+        .with_validation(validation);
     let summary = relay.run(context.stop.clone()).await?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(

@@ -61,6 +61,14 @@ pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
     }
 }
 
+pub(super) fn directory(path: &str) -> Result<(), String> {
+    if path.is_empty() || path.contains('\0') {
+        Err("is empty or holds a zero byte".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
 /// A file must look like one: `tabel` is a slip of the pen, not a file.
 pub(super) fn retention_archive(name: &str) -> Result<(), String> {
     if matches!(name, "off" | "table") {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
+use super::check::{
+    api_key, database_url, directory, endpoint, log_level, retention_archive, schema,
+};
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
+use crate::registry::validation::ValidateMode;
 
 /// One setting: its names, its default, its limits and its meaning.
 #[derive(Debug, Clone, Copy)]
@@ -259,6 +262,31 @@ pub static SETTINGS: &[Setting] = &[
         doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
     },
     Setting {
+        key: "registry.directory",
+        env: &["OUTBOX_RELAY_REGISTRY_DIRECTORY"],
+        flag: Some("registry"),
+        default: None,
+        example: "schemas",
+        kind: Kind::Text {
+            check: directory,
+            expected: "a directory",
+            set: |s, v| s.registry_directory = Some(v.into()),
+        },
+        doc: "The directory of your event types: one JSON Schema (2020-12) of a payload a file, named after its event type (`kitchen.task.claimed.json`). Not set: the built-in kitchen module alone.",
+    },
+    Setting {
+        key: "registry.validate",
+        env: &["OUTBOX_RELAY_REGISTRY_VALIDATE"],
+        flag: None,
+        default: Some("off"),
+        example: "reject",
+        kind: Kind::Choice {
+            names: ValidateMode::NAMES,
+            set: |s, v| ValidateMode::named(v).map(|mode| s.registry_validate = mode).is_some(),
+        },
+        doc: "What becomes of an event whose payload does not match the schema of its type, or whose type has none: `off` publishes it unseen, `warn` publishes it with a line in the log, `reject` fails it.",
+    },
+    Setting {
         key: "retention.published",
         env: &["OUTBOX_RELAY_RETENTION_PUBLISHED"],
         flag: None,
@@ -343,44 +371,4 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::config::settings::Settings;
-    use crate::config::value::Raw;
-
-    #[test]
-    fn every_default_and_example_passes_its_own_check() {
-        for setting in SETTINGS {
-            for word in setting.default.iter().chain([&setting.example]) {
-                let applied =
-                    setting.kind.apply(&Raw::Word((*word).to_owned()), &mut Settings::blank());
-                assert_eq!(applied, Ok(()), "{}", setting.key);
-            }
-        }
-    }
-
-    #[test]
-    fn no_name_stands_for_two_settings() {
-        let mut names = BTreeSet::new();
-        for setting in SETTINGS {
-            for name in setting.env.iter().chain(setting.flag.iter()).chain([&setting.key]) {
-                assert!(names.insert(*name), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_own_variable_is_named_after_its_key() {
-        for setting in SETTINGS {
-            let own = setting.env.iter().filter(|name| name.starts_with(ENV_PREFIX));
-            for name in own {
-                let key = setting.key.replace('.', "_").to_uppercase();
-                let short = setting.leaf().to_uppercase();
-                let tail = name.trim_start_matches(ENV_PREFIX);
-                assert!(tail == key || tail == short, "{name} for {}", setting.key);
-            }
-        }
-    }
-}
+mod tests;

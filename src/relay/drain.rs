@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::fault_point::{self, Step};
+use super::inspection;
 use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
 use super::requests;
@@ -16,6 +17,7 @@ use super::side_session::SideSession;
 use crate::ably::Client;
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
+use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -28,6 +30,7 @@ pub(super) struct Drain {
     pub(super) ably: Client,
     pub(super) claim_limits: ClaimLimits,
     pub(super) plan_limits: PlanLimits,
+    pub(super) validation: Validation,
 }
 
 /// Where a claim looks.
@@ -136,12 +139,13 @@ impl Drain {
     pub(super) async fn publish_claim(
         &self,
         open: OpenDrain,
-        claim: Claim,
+        mut claim: Claim,
         with: With,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
+        inspection::inspect(&self.validation, &mut claim.runs);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");

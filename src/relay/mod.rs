@@ -1,7 +1,7 @@
 //! Waking, claiming, publishing, settling.
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
+//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), [`requests`] (how they travel), [`listener`] (how the bell
 //! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), and [`retention`] (the same on a schedule).
 
@@ -11,6 +11,7 @@ mod database_state;
 mod drain;
 mod fault_point;
 pub mod housekeeping;
+mod inspection;
 mod listener;
 mod news;
 pub mod outcome;

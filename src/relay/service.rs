@@ -17,6 +17,7 @@ use super::side_session::SideSession;
 use super::wake::WakeConfig;
 use crate::ably::Client;
 use crate::domain::failure::PublishFailure;
+use crate::registry::validation::Validation;
 use crate::store::claim::ClaimLimits;
 use crate::store::error::StoreError;
 use crate::store::session::{Backlog, Store};
@@ -76,13 +77,28 @@ pub struct Relay {
     ably: Client,
     config: RelayConfig,
     retention: Option<RetentionConfig>,
+    validation: Validation,
     listening: CancellationToken,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config, retention: None, listening: CancellationToken::new() }
+        let (retention, validation) = (None, Validation::default());
+        Self {
+            store,
+            direct,
+            ably,
+            config,
+            retention,
+            validation,
+            listening: CancellationToken::new(),
+        }
+    }
+
+    /// Has it check payloads before they are published.
+    pub fn with_validation(self, validation: Validation) -> Self {
+        Self { validation, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -115,6 +131,7 @@ impl Relay {
             ably: self.ably,
             claim_limits: self.config.claim,
             plan_limits: self.config.plan,
+            validation: self.validation,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();

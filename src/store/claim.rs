@@ -91,6 +91,8 @@ pub struct Claimed {
     pub lock_trace: bool,
     /// Bytes of an event that was too large to fetch.
     pub oversize: Option<i64>,
+    /// Why it must not be published, where somebody has looked at its payload.
+    pub invalid: Option<Refusal>,
 }
 
 /// A tenant that has to wait.
@@ -335,6 +337,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         lock_trace: row.try_get("lock_trace")?,
         oversize: payload.is_none().then_some(bytes),
+        invalid: None,
         event: Event {
             seq: Seq(row.try_get("seq")?),
             id: row.try_get("id")?,

@@ -1,7 +1,8 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
+//! SQL, one file each), [`listen`] (notifications), [`producer`] (events written by an
+//! application), [`application`] (the same with what became of them, for `dev`),
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
@@ -19,6 +20,7 @@ pub mod listen;
 pub mod migrate;
 pub mod operator;
 pub mod operator_statement;
+pub mod producer;
 pub mod retention;
 pub mod retention_statement;
 pub mod schema_name;

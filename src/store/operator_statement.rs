@@ -28,8 +28,11 @@ pub(super) const READ_HOLDS: StatementText = statement!("read_holds", [TEXT, TEX
 pub(super) const RELEASE_HOLD: StatementText = statement!("release_hold", [TEXT]);
 pub(super) const RING: StatementText = statement!("notify", [TEXT, TEXT]);
 
+pub(super) const NEXT_EVENTS: StatementText = statement!("next_events", [INT8, INT8]);
+pub(super) const LAST_POSITION: StatementText = statement!("last_position", []);
+
 /// All of them.
-pub static ALL: [StatementText; 17] = [
+pub static ALL: [StatementText; 19] = [
     INSPECT,
     NEWEST_FAILED,
     NEXT_FAILED,
@@ -47,6 +50,8 @@ pub static ALL: [StatementText; 17] = [
     READ_HOLDS,
     RELEASE_HOLD,
     RING,
+    NEXT_EVENTS,
+    LAST_POSITION,
 ];
 
 /// Opens every transaction of an operator.

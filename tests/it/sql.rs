@@ -2,7 +2,7 @@
 
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
-use outbox_relay::store::{application, operator_statement, retention_statement};
+use outbox_relay::store::{application, operator_statement, producer, retention_statement};
 
 use crate::support::outbox::Outbox;
 
@@ -12,7 +12,9 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
-    for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
+    for statement in
+        ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
+    {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await

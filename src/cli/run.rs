@@ -1,7 +1,11 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use tokio::task::JoinSet;
+
 use super::failure::{Exit, Failure};
+use super::supervisor::Supervisor;
 use super::{Context, assemble};
+use crate::config::Environment;
 use crate::relay::service::Relay;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +25,18 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
         .with_retention(assemble::retention(settings))
         .with_validation(validation);
-    let summary = relay.run(context.stop.clone()).await?;
+    // Ends with this function.
+    let mut beside = JoinSet::new();
+    let supervisor = Supervisor::of(&Environment::of_process());
+    if let Some(supervisor) = supervisor.clone() {
+        beside.spawn(supervisor.accompany(relay.started(), context.stop.clone()));
+    }
+    let ended = relay.run(context.stop.clone()).await;
+    // A relay with nothing in flight ends before what runs beside it has seen the signal.
+    if let Some(supervisor) = supervisor {
+        supervisor.stopping();
+    }
+    let summary = ended?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(
             Exit::Temporary,

@@ -1,8 +1,8 @@
 //! Waking, claiming, publishing, settling.
 //!
-//! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
+//! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
+//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `requests` (how they travel), `listener` (how the bell
+//! is heard), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), and [`retention`] (the same on a schedule).
 
 pub mod archive_file;

@@ -79,6 +79,7 @@ pub struct Relay {
     retention: Option<RetentionConfig>,
     validation: Validation,
     listening: CancellationToken,
+    started: CancellationToken,
 }
 
 impl Relay {
@@ -93,6 +94,7 @@ impl Relay {
             retention,
             validation,
             listening: CancellationToken::new(),
+            started: CancellationToken::new(),
         }
     }
 
@@ -112,6 +114,12 @@ impl Relay {
         self.listening.clone()
     }
 
+    /// Cancelled as soon as the database has been found fit to work with: from then on events are published, if only
+    /// by looking for them.
+    pub fn started(&self) -> CancellationToken {
+        self.started.clone()
+    }
+
     /// Publishes until `shutdown`, then finishes what is in flight within the grace period.
     ///
     /// # Errors
@@ -123,6 +131,7 @@ impl Relay {
             () = shutdown.cancelled() => return Ok(Summary::default()),
         };
         info!(database = self.store.describe(), schema = %self.store.schema(), "relay started");
+        self.started.cancel();
         let (events, inbox) = mpsc::channel(16);
         let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
         let drain = Arc::new(Drain {

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A layer and what it may import. `tests/tidy.rs` is the only place that states this as data.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("registry", &["domain"]),
     ("store", &["domain", "registry"]),
     ("ably", &["domain"]),
     ("relay", &["domain", "registry", "store", "ably"]),
     ("config", &["domain", "registry", "store", "ably", "relay"]),
+    ("http", &["domain", "relay"]),
     ("emulator", &["domain"]),
     ("dev", &["domain", "store", "emulator", "relay"]),
-    ("cli", &["domain", "registry", "store", "ably", "relay", "config", "emulator", "dev"]),
+    ("cli", &["domain", "registry", "store", "ably", "relay", "config", "http", "emulator", "dev"]),
     ("fuzzing", &["store", "ably", "config", "emulator", "dev"]), // In builds for tests only.
     ("main", &["cli"]),                                           // The binary's own file.
 ];

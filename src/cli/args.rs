@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{channel, dev, emulator, events, holds, migrate, prune, run, scrub, tail, types};
+use super::{
+    channel, dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub, tail, types,
+};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -18,6 +20,7 @@ Examples:
   outbox-relay migrate up                           create or update the outbox's schema
   outbox-relay run                                  publish until SIGTERM
   outbox-relay run --once                           publish what is waiting, then exit
+  outbox-relay doctor                               what is wrong, and what to do about it
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay events validate sample.json          what is wrong with an event, by the registry
@@ -35,7 +38,9 @@ Output:
 
 Exit codes:
     0  done, or stopped as asked
+    1  doctor: something is critical
     2  wrong usage
+    3  doctor --strict: there are warnings
    65  bad data: no such event, an event that cannot be requeued or is not valid, a schema that differs
    69  a dependency is unavailable (database, Ably)
    70  internal error
@@ -70,6 +75,10 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Publish the outbox's events to Ably until SIGTERM
     Run(run::Options),
+    /// Ask the relay on this machine how it is, for a container's health check
+    Health(health::Options),
+    /// Look at everything a relay depends on, and say what to do about what is wrong
+    Doctor(doctor::Options),
     /// Everything locally: PostgreSQL, Ably emulator, relay and sample events
     Dev(dev::Options),
     /// A local Ably: REST, SSE and WebSocket, with faults on demand
@@ -97,6 +106,9 @@ impl Command {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Run(_) => Needs::DatabaseAndAbly,
+            Self::Health(_) => Needs::Http,
+            // What is missing is a finding.
+            Self::Doctor(_) => Needs::Whatever,
             Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),

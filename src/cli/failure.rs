@@ -11,6 +11,10 @@ use crate::config::{Problem, Problems};
 pub(super) enum Exit {
     /// Done, or stopped as asked.
     Ok = 0,
+    /// `doctor` has found something critical.
+    Critical = 1,
+    /// `doctor --strict` has found something to warn of.
+    Warnings = 3,
     /// Wrong usage, as clap has it.
     Usage = 2,
     /// Bad data (`EX_DATAERR`).
@@ -82,6 +86,11 @@ impl Failure {
     /// Whoever read our output has gone: a clean end, nothing to say.
     pub(super) fn output_closed() -> Self {
         Self { exit: Exit::Ok, causes: Vec::new(), remedy: String::new() }
+    }
+
+    /// The causes in one line, and the remedy.
+    pub(super) fn parts(&self) -> (String, String) {
+        (self.causes.join("; "), self.remedy.clone())
     }
 
     /// Writes the failure to stderr and says what to exit with.

@@ -9,10 +9,12 @@ mod assemble;
 mod channel;
 mod consent;
 mod dev;
+mod doctor;
 mod emulator;
 mod events;
 mod failure;
 mod flags;
+mod health;
 mod holds;
 mod logging;
 mod migrate;
@@ -119,6 +121,8 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
     let context = Context { configuration, stop };
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
+        Command::Health(options) => health::execute(&options, &context).await,
+        Command::Doctor(options) => doctor::execute(&options, &context).await,
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,

@@ -1,12 +1,14 @@
 //! `outbox-relay run`: publish until asked to stop.
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 use super::supervisor::Supervisor;
 use super::{Context, assemble};
 use crate::config::Environment;
-use crate::relay::service::Relay;
+use crate::relay::health::Grade;
+use crate::relay::service::{Relay, Summary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -26,12 +28,14 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         .with_retention(assemble::retention(settings))
         .with_validation(validation);
     // Ends with this function.
-    let mut beside = JoinSet::new();
+    let mut accompanied = JoinSet::new();
+    let monitor = relay.monitor();
+    let alive = move || monitor.liveness().grade != Grade::Failing;
     let supervisor = Supervisor::of(&Environment::of_process());
     if let Some(supervisor) = supervisor.clone() {
-        beside.spawn(supervisor.accompany(relay.started(), context.stop.clone()));
+        accompanied.spawn(supervisor.accompany(relay.started(), context.stop.clone(), alive));
     }
-    let ended = relay.run(context.stop.clone()).await;
+    let ended = Box::pin(publish(relay, options.once, context)).await;
     // A relay with nothing in flight ends before what runs beside it has seen the signal.
     if let Some(supervisor) = supervisor {
         supervisor.stopping();
@@ -48,4 +52,24 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         )),
         _ => Ok(()),
     }
+}
+
+/// Runs the relay, and beside it what answers over HTTP. That may end as it likes: the relay does not mind.
+async fn publish(relay: Relay, once: bool, context: &Context) -> Result<Summary, Failure> {
+    let settings = &context.configuration.settings;
+    let http = if once { None } else { assemble::http(settings, relay.monitor()).await? };
+    let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
+    if let Some(http) = http {
+        let address = http.address().to_string();
+        tracing::info!(address, "answering on http://{address}");
+        beside.spawn(http.run(stop_http.clone()));
+    }
+    let ended = relay.run(context.stop.clone()).await;
+    stop_http.cancel();
+    while let Some(end) = beside.join_next().await {
+        if let Err(error) = end {
+            tracing::error!(%error, "the HTTP server ended badly: {error}");
+        }
+    }
+    Ok(ended?)
 }

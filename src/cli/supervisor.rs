@@ -34,8 +34,13 @@ impl Supervisor {
     }
 
     /// Says `READY=1` when `ready` is cancelled and `STOPPING=1` when `stop` is, and shows signs of life from the
-    /// first on. Never ends by itself: whoever runs it drops it.
-    pub(super) async fn accompany(self, ready: CancellationToken, stop: CancellationToken) {
+    /// first on while `alive`. Never ends by itself: whoever runs it drops it.
+    pub(super) async fn accompany(
+        self,
+        ready: CancellationToken,
+        stop: CancellationToken,
+        alive: impl Fn() -> bool,
+    ) {
         ready.cancelled().await;
         self.tell("READY=1\nSTATUS=publishing");
         let mut beat = tokio::time::interval(self.watchdog.unwrap_or(Duration::from_secs(86_400)));
@@ -43,7 +48,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 _ = beat.tick() => {
-                    if self.watchdog.is_some() {
+                    if self.watchdog.is_some() && alive() {
                         self.tell("WATCHDOG=1");
                     }
                 }

@@ -60,6 +60,12 @@ pub struct Settings {
     pub retention_archive: RetentionArchive,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
+    /// `http.listen`: `off` or an address with its port.
+    pub http_listen: String,
+    /// `http.token`. Present when set and the command's [`super::Needs`] asked for it.
+    pub http_token: Option<SecretString>,
+    /// `http.publish_token`. Present when set and the command's [`super::Needs`] asked for it.
+    pub http_publish_token: Option<SecretString>,
     /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
     pub log_level: String,
     /// `log.format`.
@@ -94,6 +100,9 @@ impl Settings {
             retention_interval: Duration::ZERO,
             retention_archive: RetentionArchive::Off,
             shutdown_grace: Duration::ZERO,
+            http_listen: String::new(),
+            http_token: None,
+            http_publish_token: None,
             log_level: String::new(),
             log_format: LogFormat::Auto,
         }

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::inputs::{patience, wait_for};
+use super::asked::Asked;
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
+use super::metrics::WokenBy;
+use super::monitor::Monitor;
 use super::pace::{AccountPace, ChannelPace};
 use super::publisher_state::PublisherState;
 use super::service::{RelayConfig, RelayError, Summary};
@@ -18,6 +22,10 @@ use super::wake::{Action, Input, Wake};
 use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::error::StoreError;
 use crate::store::session::Session;
+
+mod inputs;
+
+pub(super) use self::inputs::Inputs;
 
 /// Time between two lines that say how much was published.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
@@ -60,6 +68,11 @@ pub(super) struct Coordinator {
     next_suspects: Instant,
     /// Told of the first time that notifications arrive.
     listening: CancellationToken,
+    monitor: Monitor,
+    /// The request to publish now that is being served.
+    asked: Option<Asked>,
+    /// Whether anything but the sweep has asked for the next claim.
+    rung: bool,
 }
 
 impl Coordinator {
@@ -68,9 +81,14 @@ impl Coordinator {
         config: RelayConfig,
         first: Session,
         listening: CancellationToken,
+        monitor: Monitor,
     ) -> Self {
         Self {
             listening,
+            monitor,
+            asked: None,
+            // What was committed before the start has rung for somebody else, if for anybody.
+            rung: true,
             drain,
             config,
             wake: Wake::new(config.wake, Instant::now()),
@@ -92,12 +110,12 @@ impl Coordinator {
     pub(super) async fn run(
         mut self,
         shutdown: CancellationToken,
-        bell: &Notify,
-        mut inbox: mpsc::Receiver<Input>,
+        mut inputs: Inputs,
         mut listener: JoinSet<()>,
     ) -> Result<Summary, RelayError> {
         let mut next_summary = Instant::now() + SUMMARY_INTERVAL;
         loop {
+            self.note();
             let until = match self.wake.poll(Instant::now()) {
                 Action::Claim => {
                     self.start_batch();
@@ -116,13 +134,13 @@ impl Coordinator {
                 () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
-                () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
-                Some(input) = inbox.recv() => {
-                    if input == Input::ListenerUp {
-                        self.listening.cancel();
-                    }
-                    self.wake.handle(input, Instant::now());
+                () = inputs.bell.notified() => self.woken(WokenBy::Notification),
+                Some(input) = inputs.inbox.recv() => self.listener_said(input),
+                Some(asked) = inputs.requests.recv(), if self.asked.is_none() => {
+                    self.asked = Some(asked);
+                    self.woken(WokenBy::Request);
                 }
+                () = patience(self.asked.as_ref()) => self.answer(),
                 Some(end) = listener.join_next() => return Err(listener_ended(end)),
                 () = sleep_until(next_summary) => {
                     next_summary += SUMMARY_INTERVAL;
@@ -138,12 +156,15 @@ impl Coordinator {
         let (claimed, read) = oneshot::channel();
         let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
         let now = Instant::now();
-        let suspects = self.next_suspects <= now;
+        let limit = self.asked.as_mut().and_then(Asked::take);
+        // A request's batch stays within its limit: what goes by itself is for the next one.
+        let suspects = self.next_suspects <= now && limit.is_none();
         if suspects {
             self.next_suspects = now + self.config.wake.sweep_interval;
         }
-        let except = self.channels.exhausted(now);
-        let from = ClaimFrom { cursor: self.cursor.clone(), except, suspects };
+        let by_sweep = !std::mem::take(&mut self.rung) && self.monitor.is_listening();
+        let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
+        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {
@@ -155,6 +176,7 @@ impl Coordinator {
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
         let more = read.as_ref().is_some_and(|read| read.more);
+        self.more(more);
         if let Some(tenant) = read.and_then(|read| read.last_tenant) {
             self.cursor.clear();
             self.cursor.push_str(tenant.as_str());
@@ -166,15 +188,21 @@ impl Coordinator {
         let end = end.map_err(|e| RelayError::Internal(format!("a batch ended badly: {e}")))?;
         self.idle.extend(end.session);
         let now = Instant::now();
+        let asked = self.asked.as_mut().filter(|_| end.limited);
+        if asked.is_some_and(|asked| asked.ended(end.result.as_ref().ok())) {
+            self.answer();
+        }
         let progress = match end.result {
             Ok(report) => self.batch_reported(report, now)?,
             Err(error) => self.database_failed(error, now)?,
         };
+        self.more(progress);
         self.wake.handle(Input::BatchEnded { progress }, now);
         Ok(())
     }
 
     fn batch_reported(&mut self, report: BatchReport, now: Instant) -> Result<bool, RelayError> {
+        self.monitor.database_works();
         if let Some(down_for) = self.database.worked(now) {
             self.wake.handle(Input::Recovered, now);
             info!(down_s = down_for.as_secs(), "PostgreSQL can be worked with again");
@@ -196,6 +224,7 @@ impl Coordinator {
             Some(failure) => self.publisher_failed(&failure, now)?,
             None if report.accepted => {
                 self.account.accepted(now);
+                self.monitor.resumed();
                 if let Some(down_for) = self.publisher.accepted(now) {
                     self.wake.handle(Input::Recovered, now);
                     info!(down_s = down_for.as_secs(), "Ably accepts events again");
@@ -212,6 +241,9 @@ impl Coordinator {
         now: Instant,
     ) -> Result<(), RelayError> {
         let pause = self.publisher.failed(failure, now, fastrand::u64(..));
+        self.monitor.interrupted(failure);
+        // What the pause has kept waiting was not lost.
+        self.rung = true;
         if failure.class == FailureClass::ThrottledAccount {
             self.account.throttled(now);
         }
@@ -247,6 +279,8 @@ impl Coordinator {
         if self.config.once {
             return Err(error.into());
         }
+        self.monitor.database_failed(&error.to_string());
+        self.rung = true;
         let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
@@ -264,6 +298,7 @@ impl Coordinator {
 
     fn stop(&mut self) {
         self.grace_ends = Some(Instant::now() + self.config.grace);
+        self.monitor.stopping();
         self.wake.handle(Input::Stop, Instant::now());
         info!(in_flight = self.wake.in_flight(), "stopping: no new claims");
     }
@@ -293,14 +328,6 @@ impl Coordinator {
         }
         info!(published = self.summary.published, failed = self.summary.failed, "relay stopped");
         Ok(self.summary)
-    }
-}
-
-/// Waits for the claim under way, for ever when there is none.
-async fn wait_for(claiming: &mut Option<oneshot::Receiver<ClaimRead>>) -> Option<ClaimRead> {
-    match claiming {
-        Some(read) => read.await.ok(),
-        None => std::future::pending().await,
     }
 }
 

@@ -3,16 +3,20 @@
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `requests` (how they travel), `listener` (how the bell
 //! is heard), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
-//! events), and [`retention`] (the same on a schedule).
+//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
 
 pub mod archive_file;
+mod asked;
 mod coordinator;
 mod database_state;
 mod drain;
 mod fault_point;
+pub mod health;
 pub mod housekeeping;
 mod inspection;
 mod listener;
+pub mod metrics;
+pub mod monitor;
 mod news;
 pub mod outcome;
 mod pace;

@@ -8,9 +8,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::coordinator::Coordinator;
+use super::asked::Asked;
+use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
 use super::listener::Listener;
+use super::metrics::Metrics;
+use super::monitor::Monitor;
 use super::plan::PlanLimits;
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
@@ -80,11 +83,16 @@ pub struct Relay {
     validation: Validation,
     listening: CancellationToken,
     started: CancellationToken,
+    metrics: Arc<Metrics>,
+    monitor: Monitor,
+    requests: mpsc::Receiver<Asked>,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
         Self {
             store,
@@ -95,7 +103,15 @@ impl Relay {
             validation,
             listening: CancellationToken::new(),
             started: CancellationToken::new(),
+            metrics,
+            monitor,
+            requests,
         }
+    }
+
+    /// The relay from outside, as soon as it runs and while it does.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Has it check payloads before they are published.
@@ -140,6 +156,7 @@ impl Relay {
             ably: self.ably,
             claim_limits: self.config.claim,
             plan_limits: self.config.plan,
+            metrics: self.metrics,
             validation: self.validation,
         });
         let bell = Arc::new(Notify::new());
@@ -158,7 +175,8 @@ impl Relay {
                 listener.spawn(retention.run());
             }
         }
-        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
-        coordinator.run(shutdown, &bell, inbox, listener).await
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
+        let inputs = Inputs { bell, inbox, requests: self.requests };
+        coordinator.run(shutdown, inputs, listener).await
     }
 }

@@ -176,6 +176,16 @@ impl Wake {
         self.in_flight == 0 && !self.dirty && self.due.next().is_none_or(|due| due > now + patience)
     }
 
+    /// Whether the next [`Wake::poll`] sweeps: looks because of the time and not because anybody rang.
+    pub fn sweeps(&self, now: Instant) -> bool {
+        self.next_sweep <= now
+    }
+
+    /// Whether a hold has ended of which [`Wake::poll`] does not know yet.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due.next().is_some_and(|due| due <= now)
+    }
+
     fn interval(&self) -> Duration {
         if self.listening { self.config.sweep_interval } else { self.config.poll_interval }
     }

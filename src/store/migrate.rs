@@ -101,6 +101,11 @@ pub struct StepStatus {
 }
 
 impl Step {
+    /// The text, with the schema's name left open.
+    pub(super) fn sql(&self) -> &'static str {
+        self.sql
+    }
+
     fn checksum(&self) -> String {
         Sha256::digest(self.sql.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
             // Writing to a String cannot fail.

@@ -3,7 +3,7 @@
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`producer`] (events written by an
 //! application), [`application`] (the same with what became of them, for `dev`),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
@@ -11,6 +11,7 @@ pub mod claim;
 pub mod connect;
 pub mod connect_error;
 pub mod decide;
+pub mod diagnose;
 pub mod driver;
 pub mod dsn;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod error;
 pub(crate) mod fuzz;
 pub mod listen;
 pub mod migrate;
+pub mod observe;
 pub mod operator;
 pub mod operator_statement;
 pub mod producer;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod database;
+mod doctor;
 mod neighbours;
 mod pooler;
 mod privileges;

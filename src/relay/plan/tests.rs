@@ -28,6 +28,7 @@ fn claimed(seq: i64) -> Claimed {
         },
         lock_trace: false,
         oversize: None,
+        waited: None,
         invalid: None,
     }
 }

@@ -233,6 +233,7 @@ impl From<StoreError> for Failure {
             | StoreError::PermissionDenied(_)
             | StoreError::MigrationDenied(_) => Exit::Permission,
             StoreError::SchemaMissing { .. }
+            | StoreError::FlagMissing
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaEdited { .. }

@@ -51,6 +51,9 @@ pub struct Summary {
     pub published: u64,
     /// Events failed for good.
     pub failed: u64,
+    /// Events that the sweep found, while the bell could be heard, and that nothing else had told of: more
+    /// than none now and then means that wake-ups are lost.
+    pub swept: u64,
     /// Batches that were still in flight when the grace period was over; their events stay pending.
     pub abandoned_batches: usize,
     /// What was left, when a single run ended.

@@ -67,6 +67,9 @@ pub enum StoreError {
     /// A prepared statement is not there, or another one is in its place.
     #[error("a prepared statement got lost between two transactions: {0}")]
     StatementLost(String),
+    /// The sequence that silences the bell is gone, or may not be looked at.
+    #[error("the outbox has no sequence awake_until")]
+    FlagMissing,
     /// PostgreSQL refused a statement.
     #[error("{}: {} ({})", .0.severity(), one_line(.0.message()), .0.code().code())]
     Database(Box<DbError>),
@@ -120,6 +123,7 @@ impl StoreError {
                 "something of the outbox's schema is gone or altered: see `outbox-relay migrate verify`".into()
             }
             Self::Database(_) => "see PostgreSQL's log; nothing is lost, the transaction was rolled back".into(),
+            Self::FlagMissing => "make it anew with its statements in `outbox-relay migrate print`".into(),
             Self::Lost(_) => "see whether PostgreSQL or a pooler restarted; nothing is lost".into(),
             Self::Unexpected(_) => "check that DATABASE_URL leads to PostgreSQL 14 or newer".into(),
         }
@@ -158,8 +162,18 @@ impl StoreError {
             | Self::Privileges { .. }
             | Self::PermissionDenied(_)
             | Self::MigrationDenied(_)
+            | Self::FlagMissing
             | Self::Unexpected(_) => false,
         }
+    }
+
+    /// Whether the same statement would be refused again, however good the connection.
+    pub fn is_lasting(&self) -> bool {
+        if let Self::Database(error) = self {
+            // Data, missing or wrong objects, objects not in the state for it.
+            return ["22", "42", "55"].iter().any(|class| error.code().code().starts_with(class));
+        }
+        !self.is_transient()
     }
 }
 

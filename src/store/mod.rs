@@ -1,12 +1,13 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`producer`] (events written by an
+//! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application), [`application`] (the same with what became of them, for `dev`),
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod application;
+pub mod bell;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;

@@ -9,6 +9,7 @@
 mod ably_client;
 mod bad_answers;
 mod bad_data;
+mod bell;
 mod cli;
 mod connect;
 mod crash;

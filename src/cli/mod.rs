@@ -1,7 +1,7 @@
 //! The commands of the binary: parse, read the settings, log, run, map to an exit code.
 //!
 //! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
-//! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
+//! `logging`, `signals`, `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
 mod adopt;
@@ -27,6 +27,7 @@ mod prune;
 mod run;
 mod scrub;
 mod signals;
+mod supervisor;
 mod table;
 mod tail;
 mod types;

@@ -118,6 +118,8 @@ async fn ages(client: &Client, committed: &HashMap<String, SystemTime>) -> Vec<i
 fn swept(mut relay: RelayProcess) -> u64 {
     relay.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(relay.wait(), Some(0));
+    // Its last line may reach us after its end has.
+    relay.wait_for_log("relay stopped", 1);
     let log = relay.log();
     let stopped = log.iter().find(|line| line["message"] == "relay stopped").expect("its end");
     stopped["swept"].as_u64().unwrap_or_else(|| panic!("no count in {stopped}"))

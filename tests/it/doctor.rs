@@ -95,7 +95,7 @@ const DEFECTS: [(&str, &str, &str, &str, bool); 21] = [
     ("drop index outbox.event_pending", "schema.claim_plan", "critical", "analyze", false),
     ("alter table outbox.event enable row level security", "schema.table", "critical", "turn it off", true),
     // What refers to it must be unlogged first.
-    ("alter table outbox.redelivery set unlogged; alter table outbox.event set unlogged",
+    ("alter table outbox.redelivery set unlogged; alter table outbox.adopted_owed set unlogged; alter table outbox.event set unlogged",
      "schema.table", "critical", "make it logged", true),
     ("alter table outbox.event set (autovacuum_enabled = off)", "schema.autovacuum", "critical", "turn it on", true),
     ("delete from outbox.schema_history where name = '0004_archive'", "schema.version", "critical", "migrate up", false),

@@ -82,7 +82,10 @@ async fn prisma_migrates_without_drift_and_its_clients_table_is_adopted() {
     std::fs::copy(project().join("schema.prisma"), directory.path().join("schema.prisma")).unwrap();
     let application = Application { directory, url: server.tcp_url("app").unwrap() };
 
-    application.prisma(&["migrate", "dev", "--name", "init"]);
+    application.prisma(&["migrate", "dev", "--name", "init", "--skip-generate"]);
+    // From the schema's own place: the client is made beside the packages that are installed there.
+    let schema = project().join("schema.prisma").display().to_string();
+    application.prisma(&["generate", "--schema", &schema]);
     application.relay(&[
         "migrate",
         "print",

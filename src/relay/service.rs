@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
@@ -157,7 +158,7 @@ impl Relay {
             side: SideSession::new(self.store.clone()),
             store: self.store,
             ably: self.ably,
-            claim_limits: self.config.claim,
+            appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             plan_limits: self.config.plan,
             metrics: self.metrics,
             validation: self.validation,

@@ -64,6 +64,14 @@ pub enum StoreError {
     /// The same for a migration, or for a look at its state.
     #[error("PostgreSQL refuses to this role: {0}")]
     MigrationDenied(String),
+    /// A table of the application that cannot be used as asked.
+    #[error("{cause}")]
+    Unfit {
+        /// What is in the way.
+        cause: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A prepared statement is not there, or another one is in its place.
     #[error("a prepared statement got lost between two transactions: {0}")]
     StatementLost(String),
@@ -110,6 +118,7 @@ impl StoreError {
             Self::MigrationDenied(_) => {
                 "run `outbox-relay migrate` as the outbox's owner; who is to make a new one needs GRANT CREATE ON DATABASE".into()
             }
+            Self::Unfit { remedy, .. } => remedy.clone(),
             Self::StatementLost(_) => {
                 "add pgbouncer=true to DATABASE_URL when it leads through a pooler in transaction mode".into()
             }
@@ -163,6 +172,7 @@ impl StoreError {
             | Self::PermissionDenied(_)
             | Self::MigrationDenied(_)
             | Self::FlagMissing
+            | Self::Unfit { .. }
             | Self::Unexpected(_) => false,
         }
     }

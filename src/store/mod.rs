@@ -6,8 +6,10 @@
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
+pub mod adopt;
 pub mod application;
 pub mod bell;
+pub mod capture;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;
@@ -18,16 +20,20 @@ pub mod dsn;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub mod grants;
 pub mod listen;
 pub mod migrate;
+pub mod migration_files;
 pub mod observe;
 pub mod operator;
 pub mod operator_statement;
 pub mod producer;
+pub mod relation;
 pub mod retention;
 pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
 pub mod stored_event;
+mod template;
 mod tls;

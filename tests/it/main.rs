@@ -7,11 +7,14 @@
 )]
 
 mod ably_client;
+mod adopt;
 mod bad_answers;
 mod bad_data;
 mod bell;
+mod capture;
 mod cli;
 mod connect;
+mod cost;
 mod crash;
 mod crash_budget;
 mod dead_letters;
@@ -21,9 +24,11 @@ mod drain;
 mod emulator_client;
 mod http;
 mod in_flight;
+mod migration_files;
 mod migrations;
 mod outage;
 mod packaging;
+mod prisma;
 mod private_postgres;
 mod producers;
 mod readme;

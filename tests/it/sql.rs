@@ -3,7 +3,8 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    application, diagnose, observe, operator_statement, producer, retention_statement,
+    adopt, application, capture, diagnose, grants, observe, operator_statement, producer, relation,
+    retention_statement,
 };
 
 use crate::support::outbox::Outbox;
@@ -14,6 +15,9 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
+    let others =
+        others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
+    let others = others.chain(&capture::STATEMENTS);
     let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
     for statement in
         ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
@@ -48,7 +52,8 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
         ("block_tenants", "('{1,2}')", "event_pkey"),
-        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("read_events", "('{1,2}')", "event_pkey"),
+        ("read_events_whole", "('{1,2}')", "event_pkey"),
         ("find_events", "('{a}', '{1}')", "event_id_key"),
         ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
         ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),
@@ -138,4 +143,29 @@ async fn a_tenant_on_hold_brings_no_rows_even_to_who_has_its_lock() {
     let rows = client.query(&statement, &[&tenants, &10_i64, &1_000_i64]).await.unwrap();
     let tenants: Vec<&str> = rows.iter().map(|row| row.get("tenant_id")).collect();
     assert_eq!(tenants, ["over", "free"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
+    let outbox = Outbox::create("explainempty").await;
+    let client = outbox.connect().await;
+    client.batch_execute("vacuum analyze outbox.event").await.unwrap();
+    let begin = include_str!("../../src/store/sql/begin.sql");
+    client.batch_execute(begin).await.unwrap();
+    let schema = SchemaName::new("outbox").unwrap();
+    for (name, types, arguments) in [
+        ("lock_tenants", "text, bigint, text[]", "('', 100, '{}')"),
+        ("read_runs", "text[], bigint, bigint", "(null, 500, 65536)"),
+    ] {
+        let statement = ALL.iter().find(|s| s.name == name).unwrap();
+        let sql = format!("prepare {name}({types}) as {}", schema.fill(statement.template));
+        client.batch_execute(&sql).await.unwrap();
+        let rows = client.query(&format!("explain execute {name}{arguments}"), &[]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("using event_pending on event"), "{name}:\n{plan}");
+        for other in ["event_pkey", "event_id_key", "Bitmap", "Seq Scan on event"] {
+            assert!(!plan.contains(other), "{name} uses {other}:\n{plan}");
+        }
+    }
 }

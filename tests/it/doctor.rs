@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::local_ably::{LocalAbly, ably_environment};
 use crate::support::outbox::{Outbox, insert};
-use crate::support::postgres::TestClient;
+use crate::support::postgres::{FLUSH_STATISTICS, TestClient};
 
 /// Where `doctor` runs.
 pub(crate) struct Ward {
@@ -218,10 +218,11 @@ async fn who_holds_vacuum_back_and_what_that_leaves_is_found() {
              insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, status, error)
              select 'a', 'b', 'c', 'd.e', '{}', 'failed', '{}' from generate_series(1, 12000);
              update outbox.event set attempts = 1; update outbox.event set attempts = 2;
-             select pg_stat_force_next_flush(); select pg_sleep(1.1)",
+             select pg_sleep(1.1)",
         )
         .await
         .unwrap();
+    client.batch_execute(FLUSH_STATISTICS).await.unwrap();
     let ward = Ward::new(&outbox.database.dsn(), &ably);
     let found = ward.look();
     found.assert("postgres.old_snapshots", "warning", "end that transaction");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::support::outbox::{insert, wait_until};
+use crate::support::postgres::FLUSH_STATISTICS;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_and_what_fails_is_counted_and_timed() {
@@ -116,7 +117,7 @@ async fn many_scrapes_are_one_look_at_the_database_and_none_of_a_table() {
     let client = site.outbox.connect().await;
     site.wait_for("database_up", |n| n == Some(1.0)).await;
     let scans = "select coalesce(sum(seq_scan), 0)::int8 from pg_stat_user_tables where relname in ('event', 'event_archive')";
-    client.batch_execute("select pg_stat_force_next_flush()").await.unwrap();
+    client.batch_execute(FLUSH_STATISTICS).await.unwrap();
     let before: i64 = client.query_one(scans, &[]).await.unwrap().get(0);
     let looks = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()";
     let first: i64 = client.query_one(looks, &[]).await.unwrap().get(0);

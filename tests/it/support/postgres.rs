@@ -19,6 +19,13 @@ use tokio_postgres::{Client, Config, NoTls};
 /// No statement of this file takes longer than this on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Has PostgreSQL tell its statistics at the end of this command. Version 14 cannot be told to: it tells what is
+/// half a second old.
+pub(crate) const FLUSH_STATISTICS: &str = "do $$ begin
+   if current_setting('server_version_num')::int >= 150000 then perform pg_stat_force_next_flush();
+   else perform pg_sleep(0.6); end if;
+ end $$";
+
 /// The server that all tests of this process share.
 enum Cluster {
     Private(PrivatePostgres),

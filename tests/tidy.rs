@@ -225,7 +225,8 @@ fn is_embedded_sql(path: &str) -> bool {
 fn forgotten_sql(files: &[(String, String)]) -> Faults {
     let including: Vec<String> = files
         .iter()
-        .filter(|(path, text)| path.starts_with("src/") && text.contains("include_str!"))
+        .filter(|(path, _)| path.starts_with("src/"))
+        .filter(|(_, text)| text.contains("include_str!") || text.contains("statement!("))
         .map(|(_, text)| code_of(text))
         .collect();
     files

@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 use super::failure::Exit;
 use super::flags::SettingFlags;
 use super::{
-    channel, dev, doctor, emulator, events, health, holds, migrate, prune, run, scrub, tail, types,
+    adopt, capture, channel, dev, doctor, emulator, events, health, holds, migrate, prune, run,
+    scrub, tail, types,
 };
 use crate::config::Needs;
 
@@ -27,6 +28,7 @@ Examples:
   outbox-relay holds list                           which tenants wait, and why
   outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
+  outbox-relay adopt --table app.outbox             publish from a table that you have already
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
@@ -93,6 +95,10 @@ pub(super) enum Command {
     Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
+    /// Publish from an outbox table that your application has already
+    Adopt(adopt::Options),
+    /// Write events for changes of a business table
+    Capture(capture::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
     /// The Ably channel of a tenant, and back
@@ -112,7 +118,12 @@ impl Command {
             Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),
-            Self::Holds(_) | Self::Tail(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Holds(_)
+            | Self::Tail(_)
+            | Self::Prune(_)
+            | Self::Scrub(_)
+            | Self::Adopt(_)
+            | Self::Capture(_) => Needs::Database,
         }
     }
 }

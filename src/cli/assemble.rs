@@ -232,7 +232,9 @@ impl From<StoreError> for Failure {
             StoreError::Privileges { .. }
             | StoreError::PermissionDenied(_)
             | StoreError::MigrationDenied(_) => Exit::Permission,
+            StoreError::Unfit { .. } => Exit::BadData,
             StoreError::SchemaMissing { .. }
+            | StoreError::FlagMissing
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaEdited { .. }

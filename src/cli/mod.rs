@@ -1,11 +1,13 @@
 //! The commands of the binary: parse, read the settings, log, run, map to an exit code.
 //!
 //! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
-//! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
+//! `logging`, `signals`, `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
+mod adopt;
 mod args;
 mod assemble;
+mod capture;
 mod channel;
 mod consent;
 mod dev;
@@ -25,6 +27,7 @@ mod prune;
 mod run;
 mod scrub;
 mod signals;
+mod supervisor;
 mod table;
 mod tail;
 mod types;
@@ -136,6 +139,8 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Holds(options) => holds::execute(&options, &context).await,
         Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Adopt(options) => adopt::execute(&options, &context).await,
+        Command::Capture(options) => capture::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
         Command::Channel(options) => channel::execute(&options),
         Command::Types(options) => types::execute(&options, &context),

@@ -13,12 +13,13 @@ use self::inputs::{patience, wait_for};
 use super::asked::Asked;
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
+use super::flag_work::FlagWork;
 use super::metrics::WokenBy;
 use super::monitor::Monitor;
 use super::pace::{AccountPace, ChannelPace};
 use super::publisher_state::PublisherState;
 use super::service::{RelayConfig, RelayError, Summary};
-use super::wake::{Action, Input, Wake};
+use super::wake::{Action, BellConfig, Input, Wake};
 use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::error::StoreError;
 use crate::store::session::Session;
@@ -52,6 +53,7 @@ pub(super) struct Coordinator {
     /// Connections of slots that have no batch.
     idle: Vec<Session>,
     batches: JoinSet<BatchEnd>,
+    flag: FlagWork,
     /// The claim under way.
     claiming: Option<oneshot::Receiver<ClaimRead>>,
     /// Tenant after which the next claim starts.
@@ -71,8 +73,6 @@ pub(super) struct Coordinator {
     monitor: Monitor,
     /// The request to publish now that is being served.
     asked: Option<Asked>,
-    /// Whether anything but the sweep has asked for the next claim.
-    rung: bool,
 }
 
 impl Coordinator {
@@ -83,15 +83,17 @@ impl Coordinator {
         listening: CancellationToken,
         monitor: Monitor,
     ) -> Self {
+        let (now, bell) = (Instant::now(), BellConfig::DEFAULT);
+        let wake = Wake::new(config.wake, now);
         Self {
             listening,
+            flag: FlagWork::new(Arc::clone(&drain), bell.term),
             monitor,
             asked: None,
-            // What was committed before the start has rung for somebody else, if for anybody.
-            rung: true,
             drain,
             config,
-            wake: Wake::new(config.wake, Instant::now()),
+            // A single run is over before anybody would miss the bell.
+            wake: if config.once { wake } else { wake.with_bell(bell, now) },
             idle: vec![first],
             batches: JoinSet::new(),
             claiming: None,
@@ -121,6 +123,10 @@ impl Coordinator {
                     self.start_batch();
                     continue;
                 }
+                Action::Flag(op) => {
+                    self.flag.start(op);
+                    continue;
+                }
                 Action::Finished => break,
                 Action::SleepUntil(until) => until,
             };
@@ -134,6 +140,7 @@ impl Coordinator {
                 () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
+                answer = self.flag.ended() => self.wake.handle(Input::Flag(answer), Instant::now()),
                 () = inputs.bell.notified() => self.woken(WokenBy::Notification),
                 Some(input) = inputs.inbox.recv() => self.listener_said(input),
                 Some(asked) = inputs.requests.recv(), if self.asked.is_none() => {
@@ -162,7 +169,7 @@ impl Coordinator {
         if suspects {
             self.next_suspects = now + self.config.wake.sweep_interval;
         }
-        let by_sweep = !std::mem::take(&mut self.rung) && self.monitor.is_listening();
+        let by_sweep = self.wake.claim_is_swept();
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
         let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
         self.batches.spawn(drain.batch(session, from, claimed));
@@ -175,13 +182,18 @@ impl Coordinator {
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
-        let more = read.as_ref().is_some_and(|read| read.more);
+        let Some(ClaimRead { more, found, last_tenant }) = read else {
+            return self.wake.handle(Input::ClaimFailed, Instant::now());
+        };
         self.more(more);
-        if let Some(tenant) = read.and_then(|read| read.last_tenant) {
+        if let Some(tenant) = last_tenant {
             self.cursor.clear();
             self.cursor.push_str(tenant.as_str());
         }
-        self.wake.handle(Input::Claimed { more }, Instant::now());
+        if self.wake.claim_is_swept() {
+            self.summary.swept += u64::try_from(found).unwrap_or(u64::MAX);
+        }
+        self.wake.handle(Input::Claimed { more, found }, Instant::now());
     }
 
     fn batch_ended(&mut self, end: Result<BatchEnd, JoinError>) -> Result<(), RelayError> {
@@ -242,8 +254,6 @@ impl Coordinator {
     ) -> Result<(), RelayError> {
         let pause = self.publisher.failed(failure, now, fastrand::u64(..));
         self.monitor.interrupted(failure);
-        // What the pause has kept waiting was not lost.
-        self.rung = true;
         if failure.class == FailureClass::ThrottledAccount {
             self.account.throttled(now);
         }
@@ -280,7 +290,6 @@ impl Coordinator {
             return Err(error.into());
         }
         self.monitor.database_failed(&error.to_string());
-        self.rung = true;
         let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
@@ -326,7 +335,8 @@ impl Coordinator {
         {
             self.summary.left = Some(session.backlog(BACKLOG_COUNT_MAX).await?);
         }
-        info!(published = self.summary.published, failed = self.summary.failed, "relay stopped");
+        let Summary { published, failed, swept, .. } = self.summary;
+        info!(published, failed, swept, "relay stopped");
         Ok(self.summary)
     }
 }

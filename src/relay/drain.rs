@@ -57,6 +57,8 @@ pub(super) struct ClaimFrom {
 pub(super) struct ClaimRead {
     /// Whether it stopped at its limit of tenants.
     pub(super) more: bool,
+    /// Events that it found.
+    pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
 }
@@ -139,7 +141,9 @@ impl Drain {
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
-        _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
+        let found = claim.runs.iter().map(|run| run.events.len()).sum();
+        let last_tenant = claim.tenants.last().cloned();
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
             self.metrics.found_by_sweep(&claim);

@@ -152,10 +152,6 @@ impl Monitor {
         self.noted().stopping = true;
     }
 
-    pub(super) fn is_listening(&self) -> bool {
-        self.noted().listening
-    }
-
     pub(super) fn listener(&self, up: bool) {
         self.noted().listening = up;
         self.shared.metrics.listener(up);

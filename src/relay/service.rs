@@ -52,6 +52,9 @@ pub struct Summary {
     pub published: u64,
     /// Events failed for good.
     pub failed: u64,
+    /// Events that the sweep found, while the bell could be heard, and that nothing else had told of: more
+    /// than none now and then means that wake-ups are lost.
+    pub swept: u64,
     /// Batches that were still in flight when the grace period was over; their events stay pending.
     pub abandoned_batches: usize,
     /// What was left, when a single run ended.
@@ -83,6 +86,7 @@ pub struct Relay {
     retention: Option<RetentionConfig>,
     validation: Validation,
     listening: CancellationToken,
+    started: CancellationToken,
     metrics: Arc<Metrics>,
     monitor: Monitor,
     requests: mpsc::Receiver<Asked>,
@@ -102,6 +106,7 @@ impl Relay {
             retention,
             validation,
             listening: CancellationToken::new(),
+            started: CancellationToken::new(),
             metrics,
             monitor,
             requests,
@@ -129,6 +134,12 @@ impl Relay {
         self.listening.clone()
     }
 
+    /// Cancelled as soon as the database has been found fit to work with: from then on events are published, if only
+    /// by looking for them.
+    pub fn started(&self) -> CancellationToken {
+        self.started.clone()
+    }
+
     /// Publishes until `shutdown`, then finishes what is in flight within the grace period.
     ///
     /// # Errors
@@ -140,6 +151,7 @@ impl Relay {
             () = shutdown.cancelled() => return Ok(Summary::default()),
         };
         info!(database = self.store.describe(), schema = %self.store.schema(), "relay started");
+        self.started.cancel();
         let (events, inbox) = mpsc::channel(16);
         let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
         let drain = Arc::new(Drain {

@@ -262,6 +262,7 @@ async fn read(
     seqs: &[i64],
     payload: bool,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let rows = work.query(&sql::READ_EVENTS, &[&seqs, &payload]).await?;
+    let statement = if payload { &sql::READ_EVENTS_WHOLE } else { &sql::READ_EVENTS };
+    let rows = work.query(statement, &[&seqs]).await?;
     rows.iter().map(stored_event).collect()
 }

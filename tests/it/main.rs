@@ -7,8 +7,11 @@
 )]
 
 mod ably_client;
+mod adopt;
 mod bad_answers;
 mod bad_data;
+mod bell;
+mod capture;
 mod cli;
 mod connect;
 mod cost;
@@ -21,13 +24,17 @@ mod drain;
 mod emulator_client;
 mod http;
 mod in_flight;
+mod migration_files;
 mod migrations;
 mod outage;
+mod packaging;
+mod prisma;
 mod private_postgres;
 mod producers;
 mod readme;
 mod registry;
 mod retention;
+mod secrets;
 mod sql;
 mod startup;
 mod subscribers;

@@ -3,7 +3,8 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    application, diagnose, observe, operator_statement, producer, retention_statement,
+    adopt, application, capture, diagnose, grants, observe, operator_statement, producer, relation,
+    retention_statement,
 };
 
 use crate::support::outbox::Outbox;
@@ -14,6 +15,9 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
+    let others =
+        others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
+    let others = others.chain(&capture::STATEMENTS);
     let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
     for statement in
         ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
@@ -48,7 +52,8 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
         ("block_tenants", "('{1,2}')", "event_pkey"),
-        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("read_events", "('{1,2}')", "event_pkey"),
+        ("read_events_whole", "('{1,2}')", "event_pkey"),
         ("find_events", "('{a}', '{1}')", "event_id_key"),
         ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
         ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),

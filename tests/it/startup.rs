@@ -5,6 +5,7 @@
 
 mod database;
 mod doctor;
+mod grants;
 mod neighbours;
 mod pooler;
 mod privileges;

@@ -29,13 +29,11 @@ impl Coordinator {
         }
         if self.wake.is_due(now) {
             self.drain.metrics.woken(WokenBy::Due);
-            self.rung = true;
         }
     }
 
     pub(super) fn woken(&mut self, by: WokenBy) {
         self.drain.metrics.woken(by);
-        self.rung = true;
         let input = if by == WokenBy::ListenerUp { Input::ListenerUp } else { Input::Notice };
         self.wake.handle(input, Instant::now());
     }
@@ -53,10 +51,9 @@ impl Coordinator {
         self.wake.handle(input, Instant::now());
     }
 
-    pub(super) fn more(&mut self, more: bool) {
+    pub(super) fn more(&self, more: bool) {
         if more {
             self.drain.metrics.woken(WokenBy::More);
-            self.rung = true;
         }
     }
 

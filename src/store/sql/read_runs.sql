@@ -24,7 +24,7 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
        case when q.bytes <= $3 then q.headers::text end as headers,
        case when pg_catalog.isfinite(q.occurred_at) then
          pg_catalog.to_char(q.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end as occurred_at,
-       case when pg_catalog.jsonb_typeof(q.payload -> 'occurredAt') = 'string'
+       case when q.bytes <= $3 and pg_catalog.jsonb_typeof(q.payload -> 'occurredAt') = 'string'
          then pg_catalog.left(q.payload ->> 'occurredAt', 64) end as payload_occurred_at,
        pg_catalog.to_char(case when pg_catalog.isfinite(q.created_at) then q.created_at
          else pg_catalog.clock_timestamp() end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,

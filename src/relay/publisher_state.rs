@@ -27,6 +27,8 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct PublisherState {
     failures: u32,
+    /// End of the pause that the last of them has led to.
+    until: Option<Instant>,
     class: Option<FailureClass>,
     since: Option<Instant>,
     said_at: Option<Instant>,
@@ -54,7 +56,13 @@ impl PublisherState {
             | FailureClass::Unknown => OUTAGE,
         };
         let other = self.class != Some(failure.class);
-        self.failures = if other { 1 } else { self.failures.saturating_add(1) };
+        // All batches that were out when it happened fail at once: that is one failure, not sixteen.
+        let same_wave = !other && self.until.is_some_and(|until| now < until);
+        self.failures = match (other, same_wave) {
+            (true, _) => 1,
+            (false, true) => self.failures,
+            (false, false) => self.failures.saturating_add(1),
+        };
         self.class = Some(failure.class);
         self.since.get_or_insert(now);
         let say = other || self.said_at.is_none_or(|at| now - at >= REPEAT_INTERVAL);
@@ -62,7 +70,13 @@ impl PublisherState {
             self.said_at = Some(now);
         }
         let asked = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-        Pause { wait: backoff.wait(self.failures, random).max(asked), say }
+        let mut wait = backoff.wait(self.failures, random);
+        if let Some(until) = self.until.filter(|_| same_wave) {
+            wait = wait.min(until - now);
+        }
+        let wait = wait.max(asked);
+        self.until = Some(self.until.map_or(now + wait, |until| until.max(now + wait)));
+        Pause { wait, say }
     }
 
     /// Notes that Ably accepted something. Returns how long it had not, when there was trouble.
@@ -94,15 +108,34 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_start_again_after_success() {
+        let begun = Instant::now();
+        let mut now = begun;
+        let mut state = PublisherState::default();
+        let outage = failure(FailureClass::Outage, None);
+        let waits: Vec<_> = (0..4)
+            .map(|_| {
+                let wait = state.failed(&outage, now, 0).wait;
+                now += wait;
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [125, 250, 500, 1_000]);
+        assert_eq!(state.accepted(begun + Duration::from_secs(3)), Some(Duration::from_secs(3)));
+        assert_eq!(state.accepted(now), None);
+        assert_eq!(state.failed(&outage, now, 0).wait.as_millis(), 125);
+    }
+
+    #[test]
+    fn batches_that_fail_together_are_one_failure() {
         let now = Instant::now();
         let mut state = PublisherState::default();
         let outage = failure(FailureClass::Outage, None);
-        let waits: Vec<_> =
-            (0..4).map(|_| state.failed(&outage, now, 0).wait.as_millis()).collect();
-        assert_eq!(waits, [125, 250, 500, 1_000]);
-        assert_eq!(state.accepted(now + Duration::from_secs(3)), Some(Duration::from_secs(3)));
-        assert_eq!(state.accepted(now), None);
-        assert_eq!(state.failed(&outage, now, 0).wait.as_millis(), 125);
+        for n in 0..16 {
+            let at = now + Duration::from_millis(n);
+            assert!(at + state.failed(&outage, at, 0).wait <= now + Duration::from_millis(125));
+        }
+        let later = now + Duration::from_millis(125);
+        assert_eq!((state.failures(), state.failed(&outage, later, 0).wait.as_millis()), (1, 250));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! outbox-relay publishes the rows of a transactional outbox in PostgreSQL to Ably: in order per
 //! tenant, milliseconds after commit, without losing or repeating any.
 //!
+//! Applications use [`enqueue`] with [`NewEvent`], and [`parse_realtime_event`] where they subscribe; the binary is the rest.
+//!
 //! # Layers, in reading order
 //! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
 //!
-//! `domain <- {store | ably} <- relay <- config <- cli`, with `emulator` and `dev` beside them.
+//! `domain <- registry <- {store | ably} <- relay <- {config | http} <- cli`, with `emulator` and `dev` beside them.
 //!
 //! - [`domain`]: events, channels, messages and failure classes. No I/O, no clock.
+//! - [`registry`]: event types and the schemas of their payloads.
 //! - [`store`]: PostgreSQL. Nobody else names `tokio_postgres`.
 //! - [`ably`]: Ably's REST API. With the emulator's own client in `dev`, nobody else names `reqwest`.
 //! - [`relay`]: waking, claiming, publishing, settling.
+//! - [`http`]: health, metrics and publishing on request.
 //! - [`emulator`]: a local Ably for development and tests.
 //! - [`dev`]: a private PostgreSQL and sample traffic.
 //! - [`config`]: flags, environment and file become typed settings.
@@ -24,5 +28,12 @@ pub mod emulator;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
+pub mod registry;
 pub mod relay;
 pub mod store;
+
+pub use domain::message::ENVELOPE_VERSION;
+pub use domain::new_event::NewEvent;
+pub use registry::realtime_event::{RealtimeEvent, parse_realtime_event};
+pub use store::producer::{Producer, enqueue, enqueue_many};

@@ -8,23 +8,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A layer and what it may import. `tests/tidy.rs` is the only place that states this as data.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
-    ("store", &["domain"]),
+    ("registry", &["domain"]),
+    ("store", &["domain", "registry"]),
     ("ably", &["domain"]),
-    ("relay", &["domain", "store", "ably"]),
-    ("config", &["domain", "store", "ably", "relay"]),
+    ("relay", &["domain", "registry", "store", "ably"]),
+    ("config", &["domain", "registry", "store", "ably", "relay"]),
+    ("http", &["domain", "relay"]),
     ("emulator", &["domain"]),
     ("dev", &["domain", "store", "emulator", "relay"]),
-    ("cli", &["domain", "store", "ably", "relay", "config", "emulator", "dev"]),
-    // Lists what is fuzzed; in builds for tests only.
-    ("fuzzing", &["store", "ably", "config", "emulator", "dev"]),
-    // The binary's own file.
-    ("main", &["cli"]),
+    ("cli", &["domain", "registry", "store", "ably", "relay", "config", "http", "emulator", "dev"]),
+    ("fuzzing", &["store", "ably", "config", "emulator", "dev"]), // In builds for tests only.
+    ("main", &["cli"]),                                           // The binary's own file.
 ];
 
 /// Crates that only some layers may name.
-const OWNED_CRATES: [(&str, &[&str]); 3] = [
+const OWNED_CRATES: [(&str, &[&str]); 6] = [
+    ("jsonschema", &["registry"]),
+    ("sqlx", &["store"]),
+    ("diesel_async", &["store"]),
     ("tokio_postgres", &["store"]),
     ("tokio_postgres_rustls", &["store"]),
     ("reqwest", &["ably", "dev"]),
@@ -222,7 +225,8 @@ fn is_embedded_sql(path: &str) -> bool {
 fn forgotten_sql(files: &[(String, String)]) -> Faults {
     let including: Vec<String> = files
         .iter()
-        .filter(|(path, text)| path.starts_with("src/") && text.contains("include_str!"))
+        .filter(|(path, _)| path.starts_with("src/"))
+        .filter(|(_, text)| text.contains("include_str!") || text.contains("statement!("))
         .map(|(_, text)| code_of(text))
         .collect();
     files
@@ -318,13 +322,13 @@ fn every_rule_can_fail() {
     let table: [(&str, &str, &str); 24] = [
         ("src/domain/event.rs", "//! x\nuse crate::store::Row;", "domain must not import store"),
         (
-            "src/store/row.rs",
-            "//! x\nuse crate::{domain::event, ably::Key};",
+            "src/store/a.rs",
+            "//! x\nuse crate::{domain::b, ably::Key};",
             "store must not import ably",
         ),
         (
             "src/ably/a.rs",
-            "//! x\nuse crate::{domain::{self, b}, store};",
+            "//! x\nuse crate::{domain::{self}, store};",
             "ably must not import store",
         ),
         (
@@ -345,11 +349,7 @@ fn every_rule_can_fail() {
         ("src/relay/a.rs", &unfinished, "contains todo"),
         ("README.md", &machine, "a path of one machine"),
         ("tests/js/package-lock.json", &registry, "a registry's address"),
-        (
-            "migrations/0001_a.sql",
-            "create table a ();\nSELECT 1;",
-            "line 2: write SELECT in lower case",
-        ),
+        ("migrations/0001_a.sql", "drop a;\nSELECT 1;", "line 2: write SELECT in lower case"),
         // And what they must let pass.
         ("src/relay/a.rs", "//! x\nuse crate::{domain::a, store::b, ably::c};\nuse super::d;", ""),
         (

@@ -126,6 +126,38 @@ pub(super) fn time(answer: &Answer) -> Result<i64, PublishFailure> {
     }
 }
 
+/// Reads the answer to a request for a token that may publish to `resource`. Ably grants what the key has of what
+/// is asked, so a token may come with less.
+pub(super) fn token(answer: &Answer, resource: &str) -> Result<(), PublishFailure> {
+    let json = answer.json();
+    let Some(Value::Object(token)) = json.as_ref().filter(|_| answer.is_success()) else {
+        return Err(answer.failure(json.as_ref()));
+    };
+    let granted = token.get("capability").and_then(Value::as_str);
+    let granted = granted.and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+    let Some(granted) = granted else {
+        return Err(answer.unconfirmed("the answer to a request for a token holds no capability"));
+    };
+    let publishes = |operations: &Value| {
+        let any = |wanted: &str| {
+            operations.as_array().is_some_and(|all| all.iter().any(|op| op == wanted))
+        };
+        any("publish") || any("*")
+    };
+    if granted.get(resource).is_some_and(publishes) {
+        return Ok(());
+    }
+    let names: Vec<&str> = granted.keys().map(String::as_str).collect();
+    let what = format!("the key may publish to {names:?} only, of {resource:?}");
+    Err(PublishFailure {
+        class: FailureClass::Capability,
+        status: Some(answer.status),
+        code: None,
+        message: answer.clean(&what),
+        retry_after: None,
+    })
+}
+
 /// Reads a `Retry-After`: seconds, or a date. A date is measured from the answer's own `Date` (`sent`), for our
 /// clock may be wrong; without one it says nothing.
 pub(super) fn retry_after(value: &str, sent: Option<&str>) -> Option<Duration> {

@@ -167,6 +167,25 @@ impl Client {
         answer::time(&self.ask(&Call::Get("/time"), Instant::now()).await?)
     }
 
+    /// Whether the key may publish to every channel of a resource such as `tenant:*`, found out without publishing:
+    /// by asking for a token with that capability, which is thrown away.
+    ///
+    /// # Errors
+    /// Ably's refusal: class `Configuration` for a key that is not taken, `Capability` for one that may
+    /// not, others when it is not known.
+    pub async fn may_publish(&self, resource: &str) -> Result<(), PublishFailure> {
+        // Short-lived: nobody is to use it.
+        let capability = serde_json::json!({ resource: ["publish"] }).to_string();
+        let timestamp = self.time().await?;
+        let key = self.transport.key_name();
+        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let request = serde_json::json!({
+            "keyName": key, "timestamp": timestamp, "nonce": nonce, "ttl": 1_000, "capability": capability,
+        });
+        let call = Call::Post(format!("/keys/{key}/requestToken"), request.to_string().into());
+        answer::token(&self.ask(&call, Instant::now()).await?, resource)
+    }
+
     async fn publish_batch(&self, specs: &[EncodedSpec], started: Instant) -> Vec<SpecResult> {
         let call = Call::Post(BATCH_PATH.to_owned(), batch_body(specs));
         let answer = match self.ask(&call, started).await {

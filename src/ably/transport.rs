@@ -86,6 +86,11 @@ impl Transport {
         Ok(Self { http, key: Arc::new(key), authorization })
     }
 
+    /// `appId.keyId`.
+    pub(super) fn key_name(&self) -> &str {
+        self.key.name()
+    }
+
     /// Sends a call to one host.
     ///
     /// # Errors

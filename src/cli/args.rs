@@ -9,7 +9,10 @@ use clap::{Parser, Subcommand};
 
 use super::failure::Exit;
 use super::flags::SettingFlags;
-use super::{dev, emulator, events, holds, migrate, prune, run, scrub};
+use super::{
+    adopt, capture, channel, dev, doctor, emulator, events, health, holds, migrate, prune, run,
+    scrub, tail, types,
+};
 use crate::config::Needs;
 
 const AFTER_HELP: &str = "\
@@ -18,10 +21,14 @@ Examples:
   outbox-relay migrate up                           create or update the outbox's schema
   outbox-relay run                                  publish until SIGTERM
   outbox-relay run --once                           publish what is waiting, then exit
+  outbox-relay doctor                               what is wrong, and what to do about it
   outbox-relay events list --since 2h               what has failed, and why
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
+  outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
+  outbox-relay adopt --table app.outbox             publish from a table that you have already
 
 Environment:
   DATABASE_URL, DIRECT_URL, ABLY_API_KEY (each also as NAME_FILE), ABLY_ENDPOINT,
@@ -33,8 +40,10 @@ Output:
 
 Exit codes:
     0  done, or stopped as asked
+    1  doctor: something is critical
     2  wrong usage
-   65  bad data: no such event, an event that cannot be requeued, a schema that differs
+    3  doctor --strict: there are warnings
+   65  bad data: no such event, an event that cannot be requeued or is not valid, a schema that differs
    69  a dependency is unavailable (database, Ably)
    70  internal error
    75  temporary failure, try again
@@ -68,20 +77,34 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Publish the outbox's events to Ably until SIGTERM
     Run(run::Options),
+    /// Ask the relay on this machine how it is, for a container's health check
+    Health(health::Options),
+    /// Look at everything a relay depends on, and say what to do about what is wrong
+    Doctor(doctor::Options),
     /// Everything locally: PostgreSQL, Ably emulator, relay and sample events
     Dev(dev::Options),
     /// A local Ably: REST, SSE and WebSocket, with faults on demand
     Emulator(emulator::Options),
     /// The outbox's schema in your database
     Migrate(migrate::Options),
-    /// List, show, requeue and discard events
+    /// List, show, requeue and discard events; check events against the registry
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Watch events as they are written and settled
+    Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
     Prune(prune::Options),
+    /// Publish from an outbox table that your application has already
+    Adopt(adopt::Options),
+    /// Write events for changes of a business table
+    Capture(capture::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
+    /// The Ably channel of a tenant, and back
+    Channel(channel::Options),
+    /// Types of the registry's events in other languages, and what a change of them breaks
+    Types(types::Options),
 }
 
 impl Command {
@@ -89,9 +112,18 @@ impl Command {
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::Run(_) => Needs::DatabaseAndAbly,
-            Self::Dev(_) | Self::Emulator(_) => Needs::Nothing,
+            Self::Health(_) => Needs::Http,
+            // What is missing is a finding.
+            Self::Doctor(_) => Needs::Whatever,
+            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
-            Self::Events(_) | Self::Holds(_) | Self::Prune(_) | Self::Scrub(_) => Needs::Database,
+            Self::Events(options) => options.needs(),
+            Self::Holds(_)
+            | Self::Tail(_)
+            | Self::Prune(_)
+            | Self::Scrub(_)
+            | Self::Adopt(_)
+            | Self::Capture(_) => Needs::Database,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From settings to the parts of a relay, and from their errors to exit codes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,6 +9,10 @@ use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::config::{self, Configuration, FallbackHosts, RetentionArchive, Settings};
 use crate::domain::failure::FailureClass;
+use crate::http::{HttpConfig, HttpError, HttpServer};
+use crate::registry::event_types::{Registry, RegistryError};
+use crate::registry::validation::Validation;
+use crate::relay::monitor::Monitor;
 use crate::relay::plan::PlanLimits;
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
@@ -32,6 +37,18 @@ const APPLICATION_NAME: &str = concat!("outbox-relay ", env!("CARGO_PKG_VERSION"
 /// # Errors
 /// When the string cannot be read; it is not repeated, for it may hold a password.
 pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Failure> {
+    store_named(settings, url, APPLICATION_NAME)
+}
+
+/// The same under another name in `pg_stat_activity`.
+///
+/// # Errors
+/// As [`store`].
+pub(super) fn store_named(
+    settings: &Settings,
+    url: &SecretString,
+    name: &str,
+) -> Result<Store, Failure> {
     let parsed = Dsn::parse(url.expose_secret()).map_err(|error| {
         Failure::of_line(Exit::Config, error, "correct it in DATABASE_URL, or in DIRECT_URL")
     })?;
@@ -40,7 +57,7 @@ pub(super) fn store(settings: &Settings, url: &SecretString) -> Result<Store, Fa
     }
     let schema = SchemaName::new(&settings.schema)
         .map_err(|error| Failure::new(Exit::Config, error, "choose another name with --schema"))?;
-    Ok(Store::new(parsed.dsn, ConnectOptions::new(APPLICATION_NAME), schema))
+    Ok(Store::new(parsed.dsn, ConnectOptions::new(name), schema))
 }
 
 /// The client of the Ably that the settings name.
@@ -115,6 +132,68 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
     }
 }
 
+/// Where the relay answers, if anywhere.
+///
+/// # Errors
+/// Never for a checked setting.
+pub(super) fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, Failure> {
+    match settings.http_listen.as_str() {
+        "off" => Ok(None),
+        address => address.parse().map(Some).map_err(Failure::internal),
+    }
+}
+
+/// A server that answers for this relay, if the settings ask for one.
+///
+/// # Errors
+/// When the address is taken, or open to others without a token.
+pub(super) async fn http(
+    settings: &Settings,
+    monitor: Monitor,
+) -> Result<Option<HttpServer>, Failure> {
+    let Some(listen) = http_listen(settings)? else { return Ok(None) };
+    let (token, publish_token) = (settings.http_token.clone(), settings.http_publish_token.clone());
+    let config = HttpConfig { listen, token, publish_token };
+    let server = HttpServer::bind(config, monitor).await;
+    server.map(Some).map_err(|error| {
+        let exit =
+            if matches!(error, HttpError::Open(_)) { Exit::Config } else { Exit::Unavailable };
+        Failure::new(exit, &error, error.remedy())
+    })
+}
+
+/// The event types of the settings.
+///
+/// # Errors
+/// When a schema file is wrong.
+pub(super) fn registry(settings: &Settings) -> Result<Registry, Failure> {
+    let registry = match &settings.registry_directory {
+        Some(directory) => Registry::open(directory),
+        None => Registry::built_in(),
+    };
+    Ok(registry?)
+}
+
+impl From<RegistryError> for Failure {
+    fn from(RegistryError(errors): RegistryError) -> Self {
+        let causes = errors.iter().map(ToString::to_string).collect();
+        Self::several(
+            Exit::Config,
+            causes,
+            "mend the schema files, or name another directory with --registry",
+        )
+    }
+}
+
+/// What is done about payloads. Wrong schema files are refused though nothing be validated: they are meant
+/// to be used.
+///
+/// # Errors
+/// As [`registry`].
+pub(super) fn validation(settings: &Settings) -> Result<Validation, Failure> {
+    Ok(Validation::new(settings.registry_validate, registry(settings)?))
+}
+
 /// The schedule by which old events are deleted, if there is one.
 pub(super) fn retention(settings: &Settings) -> Option<RetentionConfig> {
     (!settings.retention_published.is_zero()).then(|| RetentionConfig {
@@ -153,7 +232,9 @@ impl From<StoreError> for Failure {
             StoreError::Privileges { .. }
             | StoreError::PermissionDenied(_)
             | StoreError::MigrationDenied(_) => Exit::Permission,
+            StoreError::Unfit { .. } => Exit::BadData,
             StoreError::SchemaMissing { .. }
+            | StoreError::FlagMissing
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaEdited { .. }

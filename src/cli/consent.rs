@@ -6,6 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 
+/// What to do instead of deleting.
+pub(super) const HOW_MANY: &str = "--dry-run to see how many events are meant";
+
 /// Makes sure that somebody means it: `--yes`, or an answer on a terminal. Whoever is no terminal must say
 /// `--yes`: a schedule says it once, and a line pasted into the wrong script does nothing.
 ///
@@ -14,6 +17,7 @@ use super::failure::{Exit, Failure};
 pub(super) async fn consent(
     yes: bool,
     what: &str,
+    otherwise: &str,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     if yes {
@@ -23,7 +27,7 @@ pub(super) async fn consent(
         return Err(Failure::new(
             Exit::Usage,
             format!("this {what}, and nobody can be asked: this is no terminal"),
-            "add --yes, or --dry-run to see how many events are meant",
+            format!("add --yes, or {otherwise}"),
         ));
     }
     // A closed terminal gives no answer either.

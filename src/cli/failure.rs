@@ -11,6 +11,10 @@ use crate::config::{Problem, Problems};
 pub(super) enum Exit {
     /// Done, or stopped as asked.
     Ok = 0,
+    /// `doctor` has found something critical.
+    Critical = 1,
+    /// `doctor --strict` has found something to warn of.
+    Warnings = 3,
     /// Wrong usage, as clap has it.
     Usage = 2,
     /// Bad data (`EX_DATAERR`).
@@ -61,6 +65,11 @@ impl Failure {
         Self { exit, causes: vec![cause.to_string()], remedy: remedy.to_string() }
     }
 
+    /// A failure with several causes, one line each.
+    pub(super) fn several(exit: Exit, causes: Vec<String>, remedy: impl Display) -> Self {
+        Self { exit, causes, remedy: remedy.to_string() }
+    }
+
     /// A failure whose text says cause and remedy in one line, `cause; remedy`; `otherwise` is the remedy
     /// when it has none.
     pub(super) fn of_line(exit: Exit, line: impl Display, otherwise: &str) -> Self {
@@ -77,6 +86,11 @@ impl Failure {
     /// Whoever read our output has gone: a clean end, nothing to say.
     pub(super) fn output_closed() -> Self {
         Self { exit: Exit::Ok, causes: Vec::new(), remedy: String::new() }
+    }
+
+    /// The causes in one line, and the remedy.
+    pub(super) fn parts(&self) -> (String, String) {
+        (self.causes.join("; "), self.remedy.clone())
     }
 
     /// Writes the failure to stderr and says what to exit with.

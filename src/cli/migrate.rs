@@ -1,9 +1,17 @@
 //! `outbox-relay migrate`: the outbox's schema in a database.
 
+mod files;
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+
 use super::failure::{Exit, Failure};
 use super::{Context, assemble, output};
 use crate::config::Needs;
+use crate::store::grants::Roles;
 use crate::store::migrate::{StepState, StepStatus, print};
+use crate::store::migration_files::Format;
 use crate::store::schema_name::SchemaName;
 use crate::store::session::Store;
 
@@ -13,24 +21,75 @@ pub(super) struct Options {
     action: Action,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Create or update the schema; safe to run from many processes at once
     Up,
     /// What is applied and what is not
     Status,
-    /// Write the SQL to stdout, for your own migration tool
-    Print,
-    /// Compare the schema with that of this version; exit code 65 when it differs
-    Verify,
+    /// Write the SQL to stdout, or as files for your own migration tool
+    Print(PrintOptions),
+    /// Compare the schema, or your own tool's files, with this version; exit code 65 when they differ
+    Verify(VerifyOptions),
+    /// What a relay, a producer and a viewer need, and nothing more
+    Grants(GrantsOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct PrintOptions {
+    /// The migration tool
+    #[arg(long, value_name = "TOOL", default_value = "sql")]
+    #[arg(value_parser = PossibleValuesParser::new(Format::ALL.map(|(name, _)| name)))]
+    format: String,
+
+    /// Where to write files; what is there stays, and what is missing is added
+    #[arg(long, value_name = "DIR", required_if_eq_any([
+        ("format", "prisma"), ("format", "drizzle"), ("format", "sqlx"), ("format", "flyway"), ("format", "rails"), ("format", "django"),
+    ]))]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyOptions {
+    /// Look at the files in this directory instead of the database
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("roles").required(true).multiple(true).args(["relay", "producer", "viewer"]))]
+struct GrantsOptions {
+    /// The role that `outbox-relay run` connects as: reads and settles
+    #[arg(long, value_name = "ROLE")]
+    relay: Option<String>,
+
+    /// The role of the application: calls `enqueue`, and nothing else
+    #[arg(long, value_name = "ROLE")]
+    producer: Option<String>,
+
+    /// A role that looks: everything but payloads and headers
+    #[arg(long, value_name = "ROLE")]
+    viewer: Option<String>,
+
+    /// The producer may insert rows itself, too
+    #[arg(long, requires = "producer")]
+    allow_insert: bool,
+
+    /// Write the SQL to stdout and change nothing, which is the default
+    #[arg(long, conflicts_with = "apply")]
+    print: bool,
+
+    /// Execute it, as the outbox's owner
+    #[arg(long)]
+    apply: bool,
 }
 
 impl Options {
     /// Printing needs no database.
     pub(super) fn needs(&self) -> Needs {
         match self.action {
-            Action::Print => Needs::Nothing,
-            Action::Up | Action::Status | Action::Verify => Needs::Database,
+            Action::Print(_) | Action::Verify(VerifyOptions { dir: Some(_) }) => Needs::Nothing,
+            Action::Up | Action::Status | Action::Verify(_) | Action::Grants(_) => Needs::Database,
         }
     }
 }
@@ -38,14 +97,23 @@ impl Options {
 pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), Failure> {
     let configuration = &context.configuration;
     let settings = &configuration.settings;
-    if options.action == Action::Print {
-        let schema = SchemaName::new(&settings.schema)
-            .map_err(|error| Failure::new(Exit::Config, error, "choose another with --schema"))?;
-        return output::line(print(&schema).trim_end());
+    let schema = || {
+        SchemaName::new(&settings.schema)
+            .map_err(|error| Failure::new(Exit::Config, error, "choose another with --schema"))
+    };
+    match &options.action {
+        Action::Print(PrintOptions { format, out: Some(dir) }) => {
+            let found = Format::ALL.into_iter().find(|(name, _)| name == format);
+            let format = found.map_or(Format::Sql, |(_, format)| format);
+            return files::write(format, &schema()?, dir);
+        }
+        Action::Print(_) => return output::line(print(&schema()?).trim_end()),
+        Action::Verify(VerifyOptions { dir: Some(dir) }) => return files::verify(&schema()?, dir),
+        Action::Up | Action::Status | Action::Verify(_) | Action::Grants(_) => {}
     }
     // The direct connection: a pooler may not let a transaction wait for a lock as long as this does.
     let store = assemble::store(settings, configuration.direct_url()?)?;
-    let work = act(options.action, &store);
+    let work = act(&options.action, &store);
     tokio::select! {
         // Dropped in mid-step, the step's transaction is rolled back.
         () = context.stop.cancelled() => Err(Failure::new(
@@ -57,7 +125,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     }
 }
 
-async fn act(action: Action, store: &Store) -> Result<(), Failure> {
+async fn act(action: &Action, store: &Store) -> Result<(), Failure> {
     match action {
         Action::Up => {
             let applied = store.migrate_up().await?;
@@ -75,7 +143,7 @@ async fn act(action: Action, store: &Store) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Action::Verify => {
+        Action::Verify(_) => {
             let problems = store.migrate_verify().await?;
             if problems.is_empty() {
                 return output::line("the schema is as this version wants it");
@@ -86,9 +154,25 @@ async fn act(action: Action, store: &Store) -> Result<(), Failure> {
                 "run `outbox-relay migrate up`; enable a trigger with `alter table … enable trigger …`",
             ))
         }
+        Action::Grants(options) => grants(options, store).await,
         // Done without a database.
-        Action::Print => Ok(()),
+        Action::Print(_) => Ok(()),
     }
+}
+
+async fn grants(options: &GrantsOptions, store: &Store) -> Result<(), Failure> {
+    let roles = Roles {
+        relay: options.relay.clone(),
+        producer: options.producer.clone(),
+        viewer: options.viewer.clone(),
+        allow_insert: options.allow_insert,
+    };
+    let sql = store.grants(&roles).await?;
+    output::line(sql.trim_end())?;
+    if options.apply {
+        store.grant(&roles, &sql).await?;
+    }
+    Ok(())
 }
 
 fn state(step: &StepStatus) -> &'static str {

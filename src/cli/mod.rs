@@ -4,14 +4,19 @@
 //! `logging`, `signals`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
+mod adopt;
 mod args;
 mod assemble;
+mod capture;
+mod channel;
 mod consent;
 mod dev;
+mod doctor;
 mod emulator;
 mod events;
 mod failure;
 mod flags;
+mod health;
 mod holds;
 mod logging;
 mod migrate;
@@ -23,6 +28,8 @@ mod run;
 mod scrub;
 mod signals;
 mod table;
+mod tail;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -115,12 +122,19 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
     let context = Context { configuration, stop };
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
+        Command::Health(options) => health::execute(&options, &context).await,
+        Command::Doctor(options) => doctor::execute(&options, &context).await,
         Command::Dev(options) => dev::execute(&options, &context).await,
         Command::Emulator(options) => emulator::execute(&options, &context).await,
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
+        Command::Adopt(options) => adopt::execute(&options, &context).await,
+        Command::Capture(options) => capture::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
+        Command::Channel(options) => channel::execute(&options),
+        Command::Types(options) => types::execute(&options, &context),
     }
 }

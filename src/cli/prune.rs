@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::consent::consent;
+use super::consent::{HOW_MANY, consent};
 use super::failure::{Exit, Failure};
 use super::progress::Progress;
 use super::{Context, assemble, output};
@@ -96,7 +96,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     if !dry_run {
         let what =
             format!("deletes events published more than {age} ago from {}", store.describe());
-        consent(options.common.yes, &what, &context.stop).await?;
+        consent(options.common.yes, &what, HOW_MANY, &context.stop).await?;
     }
     let (purpose, work) = match &options.archive {
         _ if dry_run => (Purpose::CountOld, Work::Count(Table::Event)),

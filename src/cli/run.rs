@@ -1,8 +1,11 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
 use super::failure::{Exit, Failure};
 use super::{Context, assemble};
-use crate::relay::service::Relay;
+use crate::relay::service::{Relay, Summary};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -17,9 +20,11 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let store = assemble::store(settings, configuration.database_url()?)?;
     let direct = assemble::store(settings, configuration.direct_url()?)?;
     let ably = assemble::ably(configuration)?;
+    let validation = assemble::validation(settings)?;
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
-        .with_retention(assemble::retention(settings));
-    let summary = relay.run(context.stop.clone()).await?;
+        .with_retention(assemble::retention(settings))
+        .with_validation(validation);
+    let summary = Box::pin(publish(relay, options.once, context)).await?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(
             Exit::Temporary,
@@ -31,4 +36,24 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         )),
         _ => Ok(()),
     }
+}
+
+/// Runs the relay, and beside it what answers over HTTP. That may end as it likes: the relay does not mind.
+async fn publish(relay: Relay, once: bool, context: &Context) -> Result<Summary, Failure> {
+    let settings = &context.configuration.settings;
+    let http = if once { None } else { assemble::http(settings, relay.monitor()).await? };
+    let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
+    if let Some(http) = http {
+        let address = http.address().to_string();
+        tracing::info!(address, "answering on http://{address}");
+        beside.spawn(http.run(stop_http.clone()));
+    }
+    let ended = relay.run(context.stop.clone()).await;
+    stop_http.cancel();
+    while let Some(end) = beside.join_next().await {
+        if let Err(error) = end {
+            tracing::error!(%error, "the HTTP server ended badly: {error}");
+        }
+    }
+    Ok(ended?)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::consent::consent;
+use super::consent::{HOW_MANY, consent};
 use super::failure::{Exit, Failure};
 use super::progress::Progress;
 use super::prune::{Common, age, ended, looking, remarks};
@@ -62,7 +62,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     if !dry_run {
         let age = format_duration(options.published_older_than);
         let what = format!("removes payloads of events older than {age} from {}", store.describe());
-        consent(options.common.yes, &what, &context.stop).await?;
+        consent(options.common.yes, &what, HOW_MANY, &context.stop).await?;
     }
     let events = walk(options, context, &store, Table::Event).await?;
     // After the events: a prune in between moves rows that are scrubbed already, or that are seen here.

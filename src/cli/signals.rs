@@ -1,6 +1,7 @@
 //! SIGTERM and SIGINT: the first asks, the second forces.
 
 use std::process;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -8,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
 
-/// Watches for signals in `tasks`: the first cancels `stop`, a second ends the process at once with
+/// Signals this soon after the first are the same one: nobody asks twice on purpose so quickly.
+const ECHO_TIME: Duration = Duration::from_millis(300);
+
+/// Watches for signals in `tasks`: the first cancels `stop`, a second one that is no echo of it ends the process at once with
 /// 130 (SIGINT) or 143 (SIGTERM).
 ///
 /// # Errors
@@ -23,6 +27,7 @@ pub(super) fn watch(tasks: &mut JoinSet<()>, stop: CancellationToken) -> Result<
         let first = signals.next().await;
         tracing::info!(signal = first.name(), "stopping; a second signal ends at once");
         stop.cancel();
+        signals.forget_echoes().await;
         end_at_once(signals.next().await);
     });
     Ok(())
@@ -40,6 +45,20 @@ struct Signals {
 }
 
 impl Signals {
+    /// Lets the first signal's echoes pass: `timeout` and some shells send it to the process and to its group.
+    async fn forget_echoes(&mut self) {
+        let over = tokio::time::sleep(ECHO_TIME);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                // In this order, so that what has come by then is an echo too.
+                biased;
+                _ = self.next() => {}
+                () = &mut over => return,
+            }
+        }
+    }
+
     async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Terminate,
@@ -84,7 +103,7 @@ mod tests {
     const CHILD: &str = "SIGNALS_TEST_CHILD";
 
     /// How long the child waits for a signal before it gives up.
-    const CHILD_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+    const CHILD_LIFE_MAX: Duration = Duration::from_secs(30);
 
     /// Watches signals until killed, and says on stderr what happens.
     fn be_the_child() {
@@ -117,6 +136,10 @@ mod tests {
         await_line(&mut lines, "watching");
         kill(pid, first).unwrap();
         await_line(&mut lines, "stopping");
+        // An echo, which must not end it.
+        kill(pid, first).unwrap();
+        std::thread::sleep(ECHO_TIME * 3);
+        assert_eq!(child.try_wait().unwrap(), None, "an echo of the first signal is no second one");
         kill(pid, second).unwrap();
         child.wait().unwrap().code()
     }

@@ -7,6 +7,9 @@ use super::problem::quoted;
 /// The longest schema name in bytes: PostgreSQL cuts names at NAMEDATALEN - 1, silently.
 const SCHEMA_BYTES_MAX: usize = 63;
 
+/// The shortest token of our own, in characters.
+const TOKEN_CHARS_MIN: usize = 16;
+
 /// What a connection string means is the store's business; here only what cannot be one.
 pub(super) fn database_url(url: &str) -> Result<(), String> {
     let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
@@ -61,12 +64,46 @@ pub(super) fn endpoint(endpoint: &str) -> Result<(), String> {
     }
 }
 
+pub(super) fn directory(path: &str) -> Result<(), String> {
+    if path.is_empty() || path.contains('\0') {
+        Err("is empty or holds a zero byte".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
 /// A file must look like one: `tabel` is a slip of the pen, not a file.
 pub(super) fn retention_archive(name: &str) -> Result<(), String> {
     if matches!(name, "off" | "table") {
         Ok(())
     } else if name.contains('\0') || !name.ends_with(".zst") || name == ".zst" {
         Err("is neither off nor table nor a file that ends in .zst".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn http_listen(address: &str) -> Result<(), String> {
+    if address == "off" || address.parse::<std::net::SocketAddr>().is_ok() {
+        Ok(())
+    } else {
+        Err("is neither off nor an address with a port".to_owned())
+    }
+}
+
+/// What a header can carry, and what nobody guesses by trying.
+pub(super) fn http_token(token: &str) -> Result<(), String> {
+    if token.chars().count() < TOKEN_CHARS_MIN {
+        Err(format!("has fewer than {TOKEN_CHARS_MIN} characters"))
+    } else {
+        publish_token(token)
+    }
+}
+
+/// Users have theirs already, of whatever length.
+pub(super) fn publish_token(token: &str) -> Result<(), String> {
+    if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
+        Err("is empty, or holds something other than visible ASCII characters".to_owned())
     } else {
         Ok(())
     }
@@ -101,6 +138,11 @@ mod tests {
         assert!(endpoint("http://[::1]:1").is_ok());
         assert!(retention_archive("tabel").is_err() && retention_archive(".zst").is_err());
         assert!(retention_archive("table").is_ok() && retention_archive("/a/b.jsonl.zst").is_ok());
+        assert!(http_listen("localhost").is_err() && http_listen(":9464").is_err());
+        assert!(http_listen("off").is_ok() && http_listen("[::1]:9464").is_ok());
+        assert!(http_token("short").is_err() && http_token(&"x".repeat(16)).is_ok());
+        assert!(publish_token("").is_err() && publish_token("a b").is_err());
+        assert!(publish_token("s").is_ok());
         for directives in ["inof", "", "info,", "a=b", "hyper"] {
             assert!(log_level(directives).is_err(), "{directives:?}");
         }

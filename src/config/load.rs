@@ -53,6 +53,8 @@ pub struct Sources {
 pub enum Needs {
     /// None, unless by flag.
     Nothing,
+    /// The tokens of `http`, if set.
+    Http,
     /// `database.url`, and `database.direct_url` if set.
     Database,
     /// `database.url`, `ably.api_key`, and `database.direct_url` if set.
@@ -64,7 +66,7 @@ pub enum Needs {
 impl Needs {
     fn required(self) -> &'static [&'static str] {
         match self {
-            Self::Nothing | Self::Whatever => &[],
+            Self::Nothing | Self::Http | Self::Whatever => &[],
             Self::Database => &["database.url"],
             Self::DatabaseAndAbly => &["database.url", "ably.api_key"],
         }
@@ -74,6 +76,7 @@ impl Needs {
         match self {
             _ if !setting.kind.is_secret() => true,
             Self::Nothing => false,
+            Self::Http => setting.section() == "http",
             Self::Database => setting.section() == "database",
             Self::DatabaseAndAbly | Self::Whatever => true,
         }

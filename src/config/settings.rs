@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::policy::OnFailed;
+use crate::registry::validation::ValidateMode;
 
 /// Every setting, parsed and checked. The limits and the meaning of each are in
 /// [`super::table::SETTINGS`], from which the values are filled in.
@@ -47,6 +48,10 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// `relay.on_failed`.
     pub on_failed: OnFailed,
+    /// `registry.directory`: schema files beside the built-in ones.
+    pub registry_directory: Option<PathBuf>,
+    /// `registry.validate`.
+    pub registry_validate: ValidateMode,
     /// `retention.published`; zero keeps events for ever.
     pub retention_published: Duration,
     /// `retention.interval`.
@@ -55,6 +60,12 @@ pub struct Settings {
     pub retention_archive: RetentionArchive,
     /// `shutdown.grace`.
     pub shutdown_grace: Duration,
+    /// `http.listen`: `off` or an address with its port.
+    pub http_listen: String,
+    /// `http.token`. Present when set and the command's [`super::Needs`] asked for it.
+    pub http_token: Option<SecretString>,
+    /// `http.publish_token`. Present when set and the command's [`super::Needs`] asked for it.
+    pub http_publish_token: Option<SecretString>,
     /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
     pub log_level: String,
     /// `log.format`.
@@ -83,10 +94,15 @@ impl Settings {
             canary_interval: Duration::ZERO,
             max_message_bytes: 0,
             on_failed: OnFailed::Skip,
+            registry_directory: None,
+            registry_validate: ValidateMode::Off,
             retention_published: Duration::ZERO,
             retention_interval: Duration::ZERO,
             retention_archive: RetentionArchive::Off,
             shutdown_grace: Duration::ZERO,
+            http_listen: String::new(),
+            http_token: None,
+            http_publish_token: None,
             log_level: String::new(),
             log_format: LogFormat::Auto,
         }

@@ -2,41 +2,18 @@
 
 use std::time::Duration;
 
-use super::check::{api_key, database_url, endpoint, log_level, retention_archive, schema};
+use super::check::{
+    api_key, database_url, directory, endpoint, http_listen, http_token, log_level, publish_token,
+    retention_archive, schema,
+};
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
+use crate::registry::validation::ValidateMode;
 
-/// One setting: its names, its default, its limits and its meaning.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    /// `section.key` of the configuration file.
-    pub key: &'static str,
-    /// Environment variables, the most specific first.
-    pub env: &'static [&'static str],
-    /// The flag without its dashes. Rare on purpose: what a flag holds is in every process list.
-    pub flag: Option<&'static str>,
-    /// The default as somebody would write it; `None` when there is none.
-    pub default: Option<&'static str>,
-    /// A value to copy, where the default cannot be one.
-    pub example: &'static str,
-    /// Type, limits and place.
-    pub kind: Kind,
-    /// What it is, and what too high and too low do.
-    pub doc: &'static str,
-}
+mod setting;
 
-impl Setting {
-    /// `section` of `section.key`.
-    pub fn section(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(section, _)| section)
-    }
-
-    /// `key` of `section.key`.
-    pub fn leaf(&self) -> &'static str {
-        self.key.split_once('.').map_or(self.key, |(_, leaf)| leaf)
-    }
-}
+pub use self::setting::Setting;
 
 /// The variable that names the configuration file.
 pub const CONFIG_ENV: &str = "OUTBOX_RELAY_CONFIG";
@@ -259,6 +236,31 @@ pub static SETTINGS: &[Setting] = &[
         doc: "What a tenant's later events do when one fails for good: `skip` lets them go on, `block` lets them wait until somebody requeues or discards it. Single tenants can differ: table `tenant_policy`.",
     },
     Setting {
+        key: "registry.directory",
+        env: &["OUTBOX_RELAY_REGISTRY_DIRECTORY"],
+        flag: Some("registry"),
+        default: None,
+        example: "schemas",
+        kind: Kind::Text {
+            check: directory,
+            expected: "a directory",
+            set: |s, v| s.registry_directory = Some(v.into()),
+        },
+        doc: "The directory of your event types: one JSON Schema (2020-12) of a payload a file, named after its event type (`kitchen.task.claimed.json`). Not set: the built-in kitchen module alone.",
+    },
+    Setting {
+        key: "registry.validate",
+        env: &["OUTBOX_RELAY_REGISTRY_VALIDATE"],
+        flag: None,
+        default: Some("off"),
+        example: "reject",
+        kind: Kind::Choice {
+            names: ValidateMode::NAMES,
+            set: |s, v| ValidateMode::named(v).map(|mode| s.registry_validate = mode).is_some(),
+        },
+        doc: "What becomes of an event whose payload does not match the schema of its type, or whose type has none: `off` publishes it unseen, `warn` publishes it with a line in the log, `reject` fails it.",
+    },
+    Setting {
         key: "retention.published",
         env: &["OUTBOX_RELAY_RETENTION_PUBLISHED"],
         flag: None,
@@ -311,6 +313,47 @@ pub static SETTINGS: &[Setting] = &[
         doc: "How long a stop waits for what is in flight. Too high: the supervisor kills the process first (Kubernetes after 30 s). Too low: requests are cut off and sent again after the start (Ably drops the repeat).",
     },
     Setting {
+        key: "http.listen",
+        env: &["OUTBOX_RELAY_HTTP_LISTEN"],
+        flag: None,
+        default: Some("off"),
+        example: "127.0.0.1:9464",
+        kind: Kind::Text {
+            check: http_listen,
+            expected: "off, or an address with a port",
+            set: |s, v| s.http_listen = v,
+        },
+        doc: "Where `run` answers `/livez`, `/readyz`, `/metrics` and `/outbox/publish`. An address that other machines reach (`0.0.0.0:9464`) needs `http.token`.",
+    },
+    Setting {
+        key: "http.token",
+        env: &["OUTBOX_RELAY_HTTP_TOKEN"],
+        flag: None,
+        default: None,
+        example: "a-long-random-text",
+        kind: Kind::Secret {
+            check: http_token,
+            expected: "at least 16 visible ASCII characters",
+            plain_in_file: false,
+            set: |s, v| s.http_token = Some(v),
+        },
+        doc: "What `/metrics` and `/readyz?verbose` want as `Authorization: Bearer …`. Not set: everybody on this machine may read them, and nobody else. `/livez` and `/readyz` want nothing.",
+    },
+    Setting {
+        key: "http.publish_token",
+        env: &["OUTBOX_PUBLISH_TOKEN"],
+        flag: None,
+        default: None,
+        example: "a-long-random-text",
+        kind: Kind::Secret {
+            check: publish_token,
+            expected: "visible ASCII characters",
+            plain_in_file: false,
+            set: |s, v| s.http_publish_token = Some(v),
+        },
+        doc: "What `/outbox/publish` wants as `Authorization: Bearer …`. Not set: it answers 401 to everybody.",
+    },
+    Setting {
         key: "log.level",
         env: &["OUTBOX_RELAY_LOG_LEVEL", "RUST_LOG"],
         flag: Some("log-level"),
@@ -343,44 +386,4 @@ pub fn setting(key: &str) -> Option<&'static Setting> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::config::settings::Settings;
-    use crate::config::value::Raw;
-
-    #[test]
-    fn every_default_and_example_passes_its_own_check() {
-        for setting in SETTINGS {
-            for word in setting.default.iter().chain([&setting.example]) {
-                let applied =
-                    setting.kind.apply(&Raw::Word((*word).to_owned()), &mut Settings::blank());
-                assert_eq!(applied, Ok(()), "{}", setting.key);
-            }
-        }
-    }
-
-    #[test]
-    fn no_name_stands_for_two_settings() {
-        let mut names = BTreeSet::new();
-        for setting in SETTINGS {
-            for name in setting.env.iter().chain(setting.flag.iter()).chain([&setting.key]) {
-                assert!(names.insert(*name), "{name}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_own_variable_is_named_after_its_key() {
-        for setting in SETTINGS {
-            let own = setting.env.iter().filter(|name| name.starts_with(ENV_PREFIX));
-            for name in own {
-                let key = setting.key.replace('.', "_").to_uppercase();
-                let short = setting.leaf().to_uppercase();
-                let tail = name.trim_start_matches(ENV_PREFIX);
-                assert!(tail == key || tail == short, "{name} for {}", setting.key);
-            }
-        }
-    }
-}
+mod tests;

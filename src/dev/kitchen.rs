@@ -42,8 +42,7 @@ pub(super) struct Happening {
     pub(super) tenant: String,
     pub(super) event_type: &'static str,
     pub(super) task: String,
-    /// JSON text.
-    pub(super) payload: String,
+    pub(super) payload: serde_json::Value,
 }
 
 /// All kitchens of a session.
@@ -118,7 +117,7 @@ impl Kitchens {
             let employee = format!("emp-{:02}", self.random.u8(1..=12));
             let payload = json!({ "taskId": id, "employeeId": employee, "claimedAt": now });
             kitchen.open.push(Task { id: id.clone(), employee, percent: 0 });
-            return happening(tenant, "kitchen.task.claimed", id, &payload);
+            return happening(tenant, "kitchen.task.claimed", id, payload);
         }
         let which = self.random.usize(..open);
         let task = &mut kitchen.open[which];
@@ -130,11 +129,11 @@ impl Kitchens {
                 "progressPercent": task.percent,
                 "updatedAt": now,
             });
-            return happening(tenant, "kitchen.task.progress", task.id.clone(), &payload);
+            return happening(tenant, "kitchen.task.progress", task.id.clone(), payload);
         }
         let task = kitchen.open.swap_remove(which);
         let payload = json!({ "taskId": task.id, "employeeId": task.employee, "releasedAt": now });
-        happening(tenant, "kitchen.task.released", task.id, &payload)
+        happening(tenant, "kitchen.task.released", task.id, payload)
     }
 }
 
@@ -142,9 +141,9 @@ fn happening(
     tenant: String,
     event_type: &'static str,
     task: String,
-    payload: &serde_json::Value,
+    payload: serde_json::Value,
 ) -> Happening {
-    Happening { tenant, event_type, task, payload: payload.to_string() }
+    Happening { tenant, event_type, task, payload }
 }
 
 #[cfg(test)]
@@ -169,7 +168,7 @@ mod tests {
         let mut seen = HashSet::new();
         for _ in 0..500 {
             let happening = kitchens.next(NOW);
-            let payload: Map<String, Value> = serde_json::from_str(&happening.payload).unwrap();
+            let payload: Map<String, Value> = serde_json::from_value(happening.payload).unwrap();
             let (time, others) = match happening.event_type {
                 "kitchen.task.claimed" => ("claimedAt", vec!["claimedAt", "employeeId", "taskId"]),
                 "kitchen.task.released" => {

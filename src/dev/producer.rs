@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::kitchen::{AGGREGATE_TYPE, Kitchens};
 use super::report::{Arrival, Report};
-use crate::store::application::{Application, NewEvent};
+use crate::domain::new_event::NewEvent;
+use crate::store::application::Application;
 use crate::store::error::StoreError;
 
 /// Events that may be committed and not yet have arrived; then the producer waits. It bounds memory
@@ -92,14 +93,10 @@ impl Producer {
         let now = format!("{:.3}", jiff::Timestamp::now());
         let happening = self.kitchens.next(&now);
         let id = uuid::Uuid::now_v7().to_string();
-        let event = NewEvent {
-            id: &id,
-            tenant_id: &happening.tenant,
-            aggregate_type: AGGREGATE_TYPE,
-            aggregate_id: &happening.task,
-            event_type: happening.event_type,
-            payload: &happening.payload,
-        };
+        let event = NewEvent::new(&happening.tenant, happening.event_type)
+            .id(&id)
+            .about(AGGREGATE_TYPE, &happening.task)
+            .payload(happening.payload);
         let written = self.application.write(&event).await?;
         self.ledger.report().committing(&id, &happening.tenant, Instant::now());
         written.commit().await

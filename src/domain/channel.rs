@@ -1,4 +1,4 @@
-//! Channel names: `tenant:{tenantId}`.
+//! Channel names: `tenant:{tenantId}`, and `tenant:{tenantId}:{module}` where events are routed by module.
 
 use std::fmt;
 
@@ -30,6 +30,14 @@ pub enum ChannelError {
     /// Longer than [`CHANNEL_BYTES_MAX`] with its prefix.
     #[error("tenantId makes a channel name of {0} bytes; the limit is {CHANNEL_BYTES_MAX}")]
     TooLong(usize),
+    /// The event type has no module.
+    #[error("eventType needs at least two segments, such as kitchen.task")]
+    NoModule,
+    /// The module holds a character that Ably or its capability wildcards cannot carry safely.
+    #[error(
+        "eventType's module contains {0:?}, which an Ably channel or capability cannot carry safely; use a module without ':', '*', ',' and line breaks"
+    )]
+    ForbiddenInModule(char),
 }
 
 /// A channel name that Ably takes.
@@ -48,7 +56,7 @@ impl ChannelName {
         if id.trim().is_empty() {
             return Err(ChannelError::Blank);
         }
-        if let Some(bad) = id.chars().find(|c| matches!(c, ':' | '*' | ',') || c.is_control()) {
+        if let Some(bad) = id.chars().find(is_unsafe) {
             return Err(ChannelError::Forbidden(bad));
         }
         if id.starts_with('[') {
@@ -59,6 +67,41 @@ impl ChannelName {
             return Err(ChannelError::TooLong(bytes));
         }
         Ok(Self(format!("{PREFIX}{id}")))
+    }
+
+    /// The channel of one module of a tenant: `tenant:abc` and `kitchen.task.claimed` give `tenant:abc:kitchen`.
+    ///
+    /// # Errors
+    /// As [`ChannelName::for_tenant`], and when the event type has no module or one that Ably cannot carry safely.
+    pub fn for_module(tenant: &TenantId, event_type: &str) -> Result<Self, ChannelError> {
+        let Self(mut name) = Self::for_tenant(tenant)?;
+        let module = module_of(event_type).ok_or(ChannelError::NoModule)?;
+        if let Some(bad) = module.chars().find(is_unsafe) {
+            return Err(ChannelError::ForbiddenInModule(bad));
+        }
+        name.push(':');
+        name.push_str(module);
+        if name.len() > CHANNEL_BYTES_MAX {
+            return Err(ChannelError::TooLong(name.len()));
+        }
+        Ok(Self(name))
+    }
+
+    /// The tenant and, of a module's channel, the module: `tenant:abc:kitchen` gives `abc` and `kitchen`. What
+    /// [`ChannelName::for_tenant`] and [`ChannelName::for_module`] would not make gives `None`.
+    pub fn parse(channel: &str) -> Option<(TenantId, Option<&str>)> {
+        let rest = channel.strip_prefix(PREFIX)?;
+        let (tenant, module) = match rest.split_once(':') {
+            Some((tenant, module)) => (TenantId::new(tenant), Some(module)),
+            None => (TenantId::new(rest), None),
+        };
+        let made = match module {
+            // Any second segment does: only the first one counts.
+            Some(module) if module.contains('.') => return None,
+            Some(module) => Self::for_module(&tenant, &format!("{module}.x")),
+            None => Self::for_tenant(&tenant),
+        };
+        made.is_ok().then_some((tenant, module))
     }
 
     /// The tenant of a channel: `tenant:abc` gives `abc`. Anything with no or more than one colon,
@@ -78,6 +121,11 @@ impl fmt::Display for ChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What would match another tenant's capability, break a list of channels, or break logs and lines.
+fn is_unsafe(c: &char) -> bool {
+    matches!(c, ':' | '*' | ',') || c.is_control()
 }
 
 /// The module of an event type: `kitchen.task.claimed` gives `kitchen`.
@@ -103,6 +151,34 @@ mod tests {
         assert_eq!(ChannelName::tenant_of("tenant:abc"), Some(TenantId::new("abc")));
         for other in ["tenant:", "tenant", "kitchen:abc", "tenant:a:b", ""] {
             assert_eq!(ChannelName::tenant_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_module_has_a_channel_of_its_own_and_back() {
+        let tenant = TenantId::new("abc");
+        let name = |event_type| ChannelName::for_module(&tenant, event_type).map(|c| c.to_string());
+        assert_eq!(name("kitchen.task.claimed").unwrap(), "tenant:abc:kitchen");
+        assert_eq!(name("kitchen"), Err(ChannelError::NoModule));
+        assert_eq!(name(".task"), Err(ChannelError::NoModule));
+        assert_eq!(name("a:b.c"), Err(ChannelError::ForbiddenInModule(':')));
+        assert_eq!(name(&format!("{}.x", "m".repeat(2_040))), Err(ChannelError::TooLong(2_051)));
+        assert_eq!(
+            ChannelName::parse("tenant:abc:kitchen"),
+            Some((tenant.clone(), Some("kitchen")))
+        );
+        assert_eq!(ChannelName::parse("tenant:abc"), Some((tenant, None)));
+        for other in [
+            "tenant:",
+            "tenant",
+            "kitchen:abc",
+            "tenant:a:",
+            "tenant::k",
+            "tenant:a:b:c",
+            "tenant:a:b.c",
+            "tenant:*",
+        ] {
+            assert_eq!(ChannelName::parse(other), None, "{other}");
         }
     }
 

@@ -111,6 +111,17 @@ pub enum ErrorCode {
     PayloadTooLarge,
 }
 
+impl ErrorCode {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AblyError => "ABLY_ERROR",
+            Self::ValidationError => "VALIDATION_ERROR",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+        }
+    }
+}
+
 /// Why an event is `failed`; serialised it is the row's `error`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]

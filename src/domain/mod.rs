@@ -1,7 +1,7 @@
 //! What an event is, and what becomes of it. No I/O, no async, no clock.
 //!
 //! Reading order: [`event`] (a row of the outbox), [`channel`] (where it goes), [`message`] (what Ably
-//! and the subscriber receive), [`failure`] (what can go wrong, and what is done about it),
+//! and the subscriber receive), [`new_event`] (what an application writes), [`failure`] (what can go wrong, and what is done about it),
 //! [`policy`] (who waits for a failed event), [`backoff`] (how long to wait).
 
 pub mod backoff;
@@ -9,4 +9,5 @@ pub mod channel;
 pub mod event;
 pub mod failure;
 pub mod message;
+pub mod new_event;
 pub mod policy;

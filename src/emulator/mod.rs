@@ -35,6 +35,7 @@ mod server;
 mod shared;
 mod sse;
 mod stats;
+mod token;
 mod websocket;
 
 pub use config::{API_KEY_DEFAULT, EmulatorConfig};

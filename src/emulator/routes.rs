@@ -15,7 +15,7 @@ use super::history::HistoryQuery;
 use super::publish::{publish, read_channel, refuse};
 use super::shared::{Caller, Shared};
 use super::stats::Stats;
-use super::{admin, batch, sse, websocket};
+use super::{admin, batch, sse, token, websocket};
 
 /// Everything that the emulator answers.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -35,6 +35,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/messages", post(batch::publish_batch))
         .route("/channels/{channel}/messages", get(messages).post(publish))
         .route("/channels/{channel}/history", get(history))
+        .route("/keys/{key}/requestToken", post(token::request_token))
         .route("/sse", get(sse::sse))
         .route("/event-stream", get(sse::event_stream))
         .fallback(nothing_here)
@@ -49,9 +50,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 
 async fn nothing_here(request: Request) -> Refused {
     let (method, path) = (request.method(), request.uri().path());
-    if path.ends_with("/requestToken") {
-        return Refused::new(404, 40_400, "The emulator has no tokens: use its key");
-    }
     Refused::new(404, 40_400, format!("The emulator does not know {method} {path}"))
 }
 

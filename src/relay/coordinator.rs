@@ -3,21 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::inputs::{patience, wait_for};
+use super::asked::Asked;
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
+use super::flag_work::FlagWork;
+use super::metrics::WokenBy;
+use super::monitor::Monitor;
 use super::pace::{AccountPace, ChannelPace};
 use super::publisher_state::PublisherState;
 use super::service::{RelayConfig, RelayError, Summary};
-use super::wake::{Action, Input, Wake};
+use super::wake::{Action, BellConfig, Input, Wake};
 use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::error::StoreError;
 use crate::store::session::Session;
+
+mod inputs;
+
+pub(super) use self::inputs::Inputs;
 
 /// Time between two lines that say how much was published.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
@@ -44,6 +53,7 @@ pub(super) struct Coordinator {
     /// Connections of slots that have no batch.
     idle: Vec<Session>,
     batches: JoinSet<BatchEnd>,
+    flag: FlagWork,
     /// The claim under way.
     claiming: Option<oneshot::Receiver<ClaimRead>>,
     /// Tenant after which the next claim starts.
@@ -60,6 +70,9 @@ pub(super) struct Coordinator {
     next_suspects: Instant,
     /// Told of the first time that notifications arrive.
     listening: CancellationToken,
+    monitor: Monitor,
+    /// The request to publish now that is being served.
+    asked: Option<Asked>,
 }
 
 impl Coordinator {
@@ -68,12 +81,19 @@ impl Coordinator {
         config: RelayConfig,
         first: Session,
         listening: CancellationToken,
+        monitor: Monitor,
     ) -> Self {
+        let (now, bell) = (Instant::now(), BellConfig::DEFAULT);
+        let wake = Wake::new(config.wake, now);
         Self {
             listening,
+            flag: FlagWork::new(Arc::clone(&drain), bell.term),
+            monitor,
+            asked: None,
             drain,
             config,
-            wake: Wake::new(config.wake, Instant::now()),
+            // A single run is over before anybody would miss the bell.
+            wake: if config.once { wake } else { wake.with_bell(bell, now) },
             idle: vec![first],
             batches: JoinSet::new(),
             claiming: None,
@@ -92,15 +112,19 @@ impl Coordinator {
     pub(super) async fn run(
         mut self,
         shutdown: CancellationToken,
-        bell: &Notify,
-        mut inbox: mpsc::Receiver<Input>,
+        mut inputs: Inputs,
         mut listener: JoinSet<()>,
     ) -> Result<Summary, RelayError> {
         let mut next_summary = Instant::now() + SUMMARY_INTERVAL;
         loop {
+            self.note();
             let until = match self.wake.poll(Instant::now()) {
                 Action::Claim => {
                     self.start_batch();
+                    continue;
+                }
+                Action::Flag(op) => {
+                    self.flag.start(op);
                     continue;
                 }
                 Action::Finished => break,
@@ -116,13 +140,14 @@ impl Coordinator {
                 () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
-                () = bell.notified() => self.wake.handle(Input::Notice, Instant::now()),
-                Some(input) = inbox.recv() => {
-                    if input == Input::ListenerUp {
-                        self.listening.cancel();
-                    }
-                    self.wake.handle(input, Instant::now());
+                answer = self.flag.ended() => self.wake.handle(Input::Flag(answer), Instant::now()),
+                () = inputs.bell.notified() => self.woken(WokenBy::Notification),
+                Some(input) = inputs.inbox.recv() => self.listener_said(input),
+                Some(asked) = inputs.requests.recv(), if self.asked.is_none() => {
+                    self.asked = Some(asked);
+                    self.woken(WokenBy::Request);
                 }
+                () = patience(self.asked.as_ref()) => self.answer(),
                 Some(end) = listener.join_next() => return Err(listener_ended(end)),
                 () = sleep_until(next_summary) => {
                     next_summary += SUMMARY_INTERVAL;
@@ -138,12 +163,15 @@ impl Coordinator {
         let (claimed, read) = oneshot::channel();
         let (drain, session) = (Arc::clone(&self.drain), self.idle.pop());
         let now = Instant::now();
-        let suspects = self.next_suspects <= now;
+        let limit = self.asked.as_mut().and_then(Asked::take);
+        // A request's batch stays within its limit: what goes by itself is for the next one.
+        let suspects = self.next_suspects <= now && limit.is_none();
         if suspects {
             self.next_suspects = now + self.config.wake.sweep_interval;
         }
-        let except = self.channels.exhausted(now);
-        let from = ClaimFrom { cursor: self.cursor.clone(), except, suspects };
+        let by_sweep = self.wake.claim_is_swept();
+        let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
+        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {
@@ -154,27 +182,39 @@ impl Coordinator {
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
-        let more = read.as_ref().is_some_and(|read| read.more);
-        if let Some(tenant) = read.and_then(|read| read.last_tenant) {
+        let Some(ClaimRead { more, found, last_tenant }) = read else {
+            return self.wake.handle(Input::ClaimFailed, Instant::now());
+        };
+        self.more(more);
+        if let Some(tenant) = last_tenant {
             self.cursor.clear();
             self.cursor.push_str(tenant.as_str());
         }
-        self.wake.handle(Input::Claimed { more }, Instant::now());
+        if self.wake.claim_is_swept() {
+            self.summary.swept += u64::try_from(found).unwrap_or(u64::MAX);
+        }
+        self.wake.handle(Input::Claimed { more, found }, Instant::now());
     }
 
     fn batch_ended(&mut self, end: Result<BatchEnd, JoinError>) -> Result<(), RelayError> {
         let end = end.map_err(|e| RelayError::Internal(format!("a batch ended badly: {e}")))?;
         self.idle.extend(end.session);
         let now = Instant::now();
+        let asked = self.asked.as_mut().filter(|_| end.limited);
+        if asked.is_some_and(|asked| asked.ended(end.result.as_ref().ok())) {
+            self.answer();
+        }
         let progress = match end.result {
             Ok(report) => self.batch_reported(report, now)?,
             Err(error) => self.database_failed(error, now)?,
         };
+        self.more(progress);
         self.wake.handle(Input::BatchEnded { progress }, now);
         Ok(())
     }
 
     fn batch_reported(&mut self, report: BatchReport, now: Instant) -> Result<bool, RelayError> {
+        self.monitor.database_works();
         if let Some(down_for) = self.database.worked(now) {
             self.wake.handle(Input::Recovered, now);
             info!(down_s = down_for.as_secs(), "PostgreSQL can be worked with again");
@@ -196,6 +236,7 @@ impl Coordinator {
             Some(failure) => self.publisher_failed(&failure, now)?,
             None if report.accepted => {
                 self.account.accepted(now);
+                self.monitor.resumed();
                 if let Some(down_for) = self.publisher.accepted(now) {
                     self.wake.handle(Input::Recovered, now);
                     info!(down_s = down_for.as_secs(), "Ably accepts events again");
@@ -212,6 +253,7 @@ impl Coordinator {
         now: Instant,
     ) -> Result<(), RelayError> {
         let pause = self.publisher.failed(failure, now, fastrand::u64(..));
+        self.monitor.interrupted(failure);
         if failure.class == FailureClass::ThrottledAccount {
             self.account.throttled(now);
         }
@@ -247,6 +289,7 @@ impl Coordinator {
         if self.config.once {
             return Err(error.into());
         }
+        self.monitor.database_failed(&error.to_string());
         let pause = self.database.failed(&error.to_string(), now);
         if pause.say {
             let remedy = error.remedy();
@@ -264,6 +307,7 @@ impl Coordinator {
 
     fn stop(&mut self) {
         self.grace_ends = Some(Instant::now() + self.config.grace);
+        self.monitor.stopping();
         self.wake.handle(Input::Stop, Instant::now());
         info!(in_flight = self.wake.in_flight(), "stopping: no new claims");
     }
@@ -291,16 +335,9 @@ impl Coordinator {
         {
             self.summary.left = Some(session.backlog(BACKLOG_COUNT_MAX).await?);
         }
-        info!(published = self.summary.published, failed = self.summary.failed, "relay stopped");
+        let Summary { published, failed, swept, .. } = self.summary;
+        info!(published, failed, swept, "relay stopped");
         Ok(self.summary)
-    }
-}
-
-/// Waits for the claim under way, for ever when there is none.
-async fn wait_for(claiming: &mut Option<oneshot::Receiver<ClaimRead>>) -> Option<ClaimRead> {
-    match claiming {
-        Some(read) => read.await.ok(),
-        None => std::future::pending().await,
     }
 }
 

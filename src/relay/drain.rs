@@ -8,14 +8,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::asked::cut;
 use super::fault_point::{self, Step};
+use super::inspection;
+use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
 use super::requests;
 use super::side_session::SideSession;
-use crate::ably::Client;
+use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
+use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
@@ -28,6 +32,8 @@ pub(super) struct Drain {
     pub(super) ably: Client,
     pub(super) claim_limits: ClaimLimits,
     pub(super) plan_limits: PlanLimits,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) validation: Validation,
 }
 
 /// Where a claim looks.
@@ -39,6 +45,10 @@ pub(super) struct ClaimFrom {
     pub(super) except: Vec<TenantId>,
     /// Whether to look afterwards for tenants that relays went down with.
     pub(super) suspects: bool,
+    /// Publishes at most so many events, when somebody has asked for that.
+    pub(super) limit: Option<usize>,
+    /// Only the sweep has asked for it, while notifications arrive.
+    pub(super) by_sweep: bool,
 }
 
 /// A claim has read: told before the batch is published, so that the next claim can start.
@@ -46,6 +56,8 @@ pub(super) struct ClaimFrom {
 pub(super) struct ClaimRead {
     /// Whether it stopped at its limit of tenants.
     pub(super) more: bool,
+    /// Events that it found.
+    pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
 }
@@ -64,6 +76,8 @@ pub(super) enum With {
 pub(super) struct BatchEnd {
     /// The connection, unless it is spent.
     pub(super) session: Option<Session>,
+    /// Whether it was limited because somebody has asked for so many events.
+    pub(super) limited: bool,
     /// What it did, or why PostgreSQL would not let it.
     pub(super) result: Result<BatchReport, StoreError>,
 }
@@ -75,6 +89,8 @@ pub(super) struct BatchReport {
     pub(super) published: usize,
     /// Events failed for good.
     pub(super) failed: usize,
+    /// Events that were claimed.
+    pub(super) claimed: usize,
     /// Tenants to whose channel something was sent.
     pub(super) sent: Vec<TenantId>,
     /// Whether the tenants of this batch may have more to do at once.
@@ -97,9 +113,12 @@ impl Drain {
         from: ClaimFrom,
         claimed: oneshot::Sender<ClaimRead>,
     ) -> BatchEnd {
+        let limited = from.limit.is_some();
         match self.claim_and_publish(session, &from, claimed).await {
-            Ok((session, report)) => BatchEnd { session: Some(session), result: Ok(report) },
-            Err(error) => BatchEnd { session: None, result: Err(error) },
+            Ok((session, report)) => {
+                BatchEnd { session: Some(session), limited, result: Ok(report) }
+            }
+            Err(error) => BatchEnd { session: None, limited, result: Err(error) },
         }
     }
 
@@ -114,15 +133,25 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
-        let (open, claim) = session.claim(&from.cursor, &from.except, self.claim_limits).await?;
+        let begun = Instant::now();
+        let (open, mut claim) =
+            session.claim(&from.cursor, &from.except, self.claim_limits).await?;
+        self.metrics.stage(Stage::Claim, begun.elapsed());
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
-        _ = claimed.send(ClaimRead { more: full, last_tenant: claim.tenants.last().cloned() });
+        let found = claim.runs.iter().map(|run| run.events.len()).sum();
+        let last_tenant = claim.tenants.last().cloned();
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant });
+        let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
+        if from.by_sweep {
+            self.metrics.found_by_sweep(&claim);
+        }
         let (session, mut report) = if claim.tenants.is_empty() {
             (open.roll_back().await?, BatchReport::default())
         } else {
             self.publish_claim(open, claim, With::Others).await?
         };
+        report.progress |= was_cut;
         // Everybody else first: one of them may be the reason why relays go down.
         if from.suspects && full {
             report.suspects_wait = true;
@@ -136,12 +165,15 @@ impl Drain {
     pub(super) async fn publish_claim(
         &self,
         open: OpenDrain,
-        claim: Claim,
+        mut claim: Claim,
         with: With,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
+        let mut seen = self.metrics.claimed(&claim);
+        report.claimed = seen.events();
+        inspection::inspect(&self.validation, &mut claim.runs);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
@@ -152,10 +184,11 @@ impl Drain {
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locked = Instant::now();
         keep_lockable(&open, &mut plan.parts).await?;
+        self.metrics.stage(Stage::Lock, locked.elapsed());
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
-        let results = requests::publish(&self.ably, &plan.parts, locked).await;
+        let results = self.send(&plan.parts, locked, &mut seen).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -182,6 +215,7 @@ impl Drain {
         report.holds = settlement.holds.iter().map(|hold| hold.wait).collect();
         report.progress |= !settlement.is_empty();
         fault_point::pass(Step::BeforeSettle);
+        let settling = Instant::now();
         let unchanged = settlement.is_empty() && settlement.uncount_crashes.is_empty();
         let session = if unchanged && !report.progress {
             open.roll_back().await?
@@ -189,9 +223,29 @@ impl Drain {
             open.settle(&settlement).await?
         };
         fault_point::pass(Step::AfterSettle);
+        self.metrics.stage(Stage::Settle, settling.elapsed());
+        self.metrics.settled(&seen, &settlement);
         // What the log says is so: whoever acts on it finds it in the table.
         log(&settlement);
         Ok((session, report))
+    }
+
+    async fn send(
+        &self,
+        parts: &[Part],
+        locked: Instant,
+        seen: &mut SeenEvents,
+    ) -> Vec<SpecResult> {
+        if parts.is_empty() {
+            return Vec::new();
+        }
+        let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
+        let begun = Instant::now();
+        let results = requests::publish(&self.ably, parts, locked).await;
+        self.metrics.stage(Stage::Publish, begun.elapsed());
+        self.metrics.answered(&results);
+        seen.answered();
+        results
     }
 
     /// Commits the composition of new groups, and drops those that are on record differently.
@@ -200,6 +254,7 @@ impl Drain {
         if groups.is_empty() {
             return Ok(());
         }
+        let begun = Instant::now();
         let recorded = match self.side.get().await?.record_groups(&groups, owner).await {
             Ok(recorded) => recorded,
             Err(error) => {
@@ -208,6 +263,7 @@ impl Drain {
             }
         };
         fault_point::pass(Step::AfterRecord);
+        self.metrics.stage(Stage::Record, begun.elapsed());
         parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
         Ok(())
     }

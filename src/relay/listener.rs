@@ -168,6 +168,7 @@ impl Listener {
 
     async fn up(&self, was_up: &mut bool, round_trip: Duration) -> Result<(), ListenEnd> {
         let round_trip_us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        self.drain.metrics.canary(round_trip);
         if std::mem::replace(was_up, true) {
             debug!(round_trip_us, "the canary came back");
             return Ok(());

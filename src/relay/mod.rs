@@ -1,17 +1,23 @@
 //! Waking, claiming, publishing, settling.
 //!
 //! Reading order: [`wake`] (when), [`drain`] (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, [`requests`] (how they travel), [`listener`] (how the bell
-//! is heard), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
-//! events), and [`retention`] (the same on a schedule).
+//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), [`requests`] (how they travel), [`listener`] (how the bell
+//! is heard), `flag_work` (when it need not ring), [`service`] and [`coordinator`] (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
+//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
 
 pub mod archive_file;
+mod asked;
 mod coordinator;
 mod database_state;
 mod drain;
 mod fault_point;
+mod flag_work;
+pub mod health;
 pub mod housekeeping;
+mod inspection;
 mod listener;
+pub mod metrics;
+pub mod monitor;
 mod news;
 pub mod outcome;
 mod pace;

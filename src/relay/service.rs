@@ -8,15 +8,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::coordinator::Coordinator;
+use super::asked::Asked;
+use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
 use super::listener::Listener;
+use super::metrics::Metrics;
+use super::monitor::Monitor;
 use super::plan::PlanLimits;
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
 use super::wake::WakeConfig;
 use crate::ably::Client;
 use crate::domain::failure::PublishFailure;
+use crate::registry::validation::Validation;
 use crate::store::claim::ClaimLimits;
 use crate::store::error::StoreError;
 use crate::store::session::{Backlog, Store};
@@ -47,6 +51,9 @@ pub struct Summary {
     pub published: u64,
     /// Events failed for good.
     pub failed: u64,
+    /// Events that the sweep found, while the bell could be heard, and that nothing else had told of: more
+    /// than none now and then means that wake-ups are lost.
+    pub swept: u64,
     /// Batches that were still in flight when the grace period was over; their events stay pending.
     pub abandoned_batches: usize,
     /// What was left, when a single run ended.
@@ -76,13 +83,41 @@ pub struct Relay {
     ably: Client,
     config: RelayConfig,
     retention: Option<RetentionConfig>,
+    validation: Validation,
     listening: CancellationToken,
+    metrics: Arc<Metrics>,
+    monitor: Monitor,
+    requests: mpsc::Receiver<Asked>,
 }
 
 impl Relay {
     /// Puts a relay together; nothing is connected yet. `direct` is where LISTEN goes.
     pub fn new(store: Store, direct: Store, ably: Client, config: RelayConfig) -> Self {
-        Self { store, direct, ably, config, retention: None, listening: CancellationToken::new() }
+        let metrics = Arc::new(Metrics::new());
+        let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
+        let (retention, validation) = (None, Validation::default());
+        Self {
+            store,
+            direct,
+            ably,
+            config,
+            retention,
+            validation,
+            listening: CancellationToken::new(),
+            metrics,
+            monitor,
+            requests,
+        }
+    }
+
+    /// The relay from outside, as soon as it runs and while it does.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Has it check payloads before they are published.
+    pub fn with_validation(self, validation: Validation) -> Self {
+        Self { validation, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -115,6 +150,8 @@ impl Relay {
             ably: self.ably,
             claim_limits: self.config.claim,
             plan_limits: self.config.plan,
+            metrics: self.metrics,
+            validation: self.validation,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();
@@ -132,7 +169,8 @@ impl Relay {
                 listener.spawn(retention.run());
             }
         }
-        let coordinator = Coordinator::new(drain, self.config, first, self.listening);
-        coordinator.run(shutdown, &bell, inbox, listener).await
+        let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
+        let inputs = Inputs { bell, inbox, requests: self.requests };
+        coordinator.run(shutdown, inputs, listener).await
     }
 }

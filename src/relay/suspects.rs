@@ -142,6 +142,7 @@ impl BatchReport {
     fn absorb(&mut self, other: Self) -> bool {
         self.published += other.published;
         self.failed += other.failed;
+        self.claimed += other.claimed;
         self.sent.extend(other.sent);
         self.progress |= other.progress;
         self.accepted |= other.accepted;

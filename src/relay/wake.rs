@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::bell::Bell;
 use self::due::DueTimes;
+pub use self::flag::{BellConfig, FlagAnswer, FlagOp};
 
 /// The machine's settings.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +32,16 @@ pub enum Input {
     ListenerUp,
     /// The bell cannot be heard.
     ListenerDown,
-    /// The claim under way has read, or has failed; comes exactly once after each
-    /// [`Action::Claim`]. `more` when it stopped at its limit.
+    /// The claim under way has read; this or [`Input::ClaimFailed`] comes exactly once after each
+    /// [`Action::Claim`].
     Claimed {
-        /// Whether there is probably more to claim.
+        /// Whether it stopped at its limit, so that there is probably more to claim.
         more: bool,
+        /// Events that it found.
+        found: usize,
     },
+    /// The claim under way could not read.
+    ClaimFailed,
     /// A batch has ended, whatever it held; comes exactly once after each [`Action::Claim`].
     BatchEnded {
         /// Whether it changed anything: then the same tenants may have more.
@@ -49,6 +55,8 @@ pub enum Input {
     PaceUntil(Instant),
     /// Publishing works (again).
     Recovered,
+    /// What has come of the last [`Action::Flag`]; comes exactly once after each.
+    Flag(FlagAnswer),
     /// Claim no more.
     Stop,
 }
@@ -58,6 +66,8 @@ pub enum Input {
 pub enum Action {
     /// Start a batch now; the machine counts it as begun.
     Claim,
+    /// Do this about the flag that silences the bell.
+    Flag(FlagOp),
     /// Nothing until then, unless an input comes.
     SleepUntil(Instant),
     /// Stopped, and no batch is in flight any more.
@@ -68,7 +78,13 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub struct Wake {
     config: WakeConfig,
+    /// None: this relay leaves the flag alone.
+    bell: Option<Bell>,
     dirty: bool,
+    /// Whether nothing but the sweep has made it so.
+    swept: bool,
+    /// The same of the claim under way.
+    claim_swept: bool,
     claiming: bool,
     in_flight: usize,
     listening: bool,
@@ -86,7 +102,10 @@ impl Wake {
     pub fn new(config: WakeConfig, now: Instant) -> Self {
         Self {
             config,
+            bell: None,
             dirty: true,
+            swept: false,
+            claim_swept: false,
             claiming: false,
             in_flight: 0,
             listening: false,
@@ -99,71 +118,124 @@ impl Wake {
         }
     }
 
+    /// Has it silence the bell while it is awake.
+    pub fn with_bell(self, bell: BellConfig, now: Instant) -> Self {
+        Self { bell: Some(Bell::new(bell, now)), ..self }
+    }
+
     /// Takes note of what has happened. Call [`Wake::poll`] afterwards.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Notice => self.dirty = true,
+            Input::Notice => {
+                self.wake_up();
+                if let Some(bell) = &mut self.bell {
+                    bell.noticed(now);
+                }
+            }
             Input::ListenerUp => {
                 self.listening = true;
-                self.dirty = true;
+                // The claim that follows is as good as a sweep.
+                self.next_sweep = now + self.config.sweep_interval;
+                self.wake_up();
             }
             Input::ListenerDown => {
                 self.listening = false;
                 self.next_sweep = self.next_sweep.min(now + self.config.poll_interval);
             }
-            Input::Claimed { more } => {
+            Input::Claimed { more, found } => {
                 self.claiming = false;
-                self.dirty |= more;
+                if more {
+                    self.wake_up();
+                }
+                if let Some(bell) = &mut self.bell {
+                    bell.claimed(found, more, now);
+                }
+            }
+            Input::ClaimFailed => {
+                self.claiming = false;
+                if let Some(bell) = &mut self.bell {
+                    bell.claim_failed(now);
+                }
             }
             Input::BatchEnded { progress } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                self.dirty |= progress;
+                if progress {
+                    self.wake_up();
+                }
             }
             Input::DueAt(at) => self.due.add(at),
             Input::PauseUntil(until) => {
                 self.paused_until = Some(self.paused_until.map_or(until, |p| p.max(until)));
                 self.probing = true;
-                self.dirty = true;
+                self.wake_up();
             }
             Input::PaceUntil(until) => self.paced_until = Some(until),
             Input::Recovered => {
                 self.probing = false;
                 self.paused_until = None;
             }
-            Input::Stop => self.stopping = true,
+            Input::Flag(answer) => {
+                if self.bell.as_mut().is_some_and(|bell| bell.answered(answer, now)) {
+                    self.wake_up();
+                }
+            }
+            Input::Stop => {
+                self.stopping = true;
+                if let Some(bell) = &mut self.bell {
+                    bell.stop();
+                }
+            }
         }
     }
 
     /// Decides. Must be called again after every input and at the time it names.
     pub fn poll(&mut self, now: Instant) -> Action {
-        if self.stopping {
-            return if self.in_flight == 0 { Action::Finished } else { self.sleep(now) };
+        if let Some(op) = self.bell.as_mut().and_then(|bell| bell.poll(now)) {
+            return Action::Flag(op);
         }
-        self.dirty |= self.due.take(now);
+        if self.stopping {
+            let over = self.in_flight == 0 && self.bell.as_ref().is_none_or(Bell::has_stopped);
+            return if over { Action::Finished } else { self.sleep(now) };
+        }
+        let claim_due = self.bell.as_mut().is_some_and(|bell| bell.claim_due(now));
+        if self.due.take(now) | claim_due {
+            self.wake_up();
+        }
         if self.next_sweep <= now {
             self.next_sweep = now + self.interval();
+            self.swept = self.listening && (self.swept || !self.dirty);
             self.dirty = true;
         }
         if let Some(until) = self.paused_until {
             if now < until {
-                return Action::SleepUntil(until);
+                return self.sleep_at_most(until, now);
             }
             self.paused_until = None;
         }
         if let Some(until) = self.paced_until {
             if now < until {
-                return Action::SleepUntil(until);
+                return self.sleep_at_most(until, now);
             }
             self.paced_until = None;
         }
         let slots = if self.probing { 1 } else { self.config.slots };
         if self.dirty && !self.claiming && self.in_flight < slots {
             self.dirty = false;
+            self.claim_swept = std::mem::take(&mut self.swept);
             self.claiming = true;
             self.in_flight += 1;
+            if let Some(bell) = &mut self.bell {
+                bell.claim_started();
+            }
             return Action::Claim;
         }
         self.sleep(now)
+    }
+
+    /// Whether nothing but the sweep was the reason for the last [`Action::Claim`]: what it finds, the bell
+    /// should have said.
+    pub fn claim_is_swept(&self) -> bool {
+        self.claim_swept
     }
 
     /// Batches that have begun and not ended.
@@ -176,19 +248,46 @@ impl Wake {
         self.in_flight == 0 && !self.dirty && self.due.next().is_none_or(|due| due > now + patience)
     }
 
+    /// Whether the next [`Wake::poll`] sweeps: looks because of the time and not because anybody rang.
+    pub fn sweeps(&self, now: Instant) -> bool {
+        self.next_sweep <= now
+    }
+
+    /// Whether a hold has ended of which [`Wake::poll`] does not know yet.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due.next().is_some_and(|due| due <= now)
+    }
+
     fn interval(&self) -> Duration {
         if self.listening { self.config.sweep_interval } else { self.config.poll_interval }
     }
 
     /// The next time at which something falls due by itself. Everything else comes as an input.
     fn sleep(&self, now: Instant) -> Action {
-        let wake = self.due.next().map_or(self.next_sweep, |due| due.min(self.next_sweep));
         // When dirty with no slot free, the end of a batch wakes us, not the clock.
-        Action::SleepUntil(wake.max(now + Duration::from_millis(1)))
+        self.sleep_at_most(
+            self.due.next().map_or(self.next_sweep, |due| due.min(self.next_sweep)),
+            now,
+        )
+    }
+
+    fn sleep_at_most(&self, until: Instant, now: Instant) -> Action {
+        let bell = self.bell.as_ref().and_then(|bell| bell.next(now));
+        let until = bell.map_or(until, |bell| bell.min(until));
+        Action::SleepUntil(until.max(now + Duration::from_millis(1)))
+    }
+
+    /// There is a reason to claim that the sweep is not.
+    fn wake_up(&mut self) {
+        (self.dirty, self.swept) = (true, false);
     }
 }
 
+mod bell;
+#[cfg(test)]
+mod bell_model;
 mod due;
+mod flag;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

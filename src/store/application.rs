@@ -6,46 +6,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, Row, Transaction};
 
 use super::error::StoreError;
+use super::producer::Producer;
 use super::schema_name::SchemaName;
 use super::session::{Store, answered};
 use super::statement::StatementText;
-
-/// An event that is about to be written.
-#[derive(Debug, Clone, Copy)]
-pub struct NewEvent<'a> {
-    /// Identity; subscribers dedupe on it.
-    pub id: &'a str,
-    /// Whose event it is.
-    pub tenant_id: &'a str,
-    /// Kind of the thing the event is about.
-    pub aggregate_type: &'a str,
-    /// Which one of its kind.
-    pub aggregate_id: &'a str,
-    /// What happened: `module.thing.happened`.
-    pub event_type: &'a str,
-    /// JSON text.
-    pub payload: &'a str,
-}
-
-/// Calls `outbox.enqueue` on a client, or in a transaction of the caller.
-///
-/// # Errors
-/// When PostgreSQL refuses the event (tenant, type or size), or does not answer.
-pub async fn enqueue(
-    client: &impl GenericClient,
-    schema: &SchemaName,
-    event: &NewEvent<'_>,
-) -> Result<(), StoreError> {
-    let parameters: [&(dyn ToSql + Sync); 6] = [
-        &event.tenant_id,
-        &event.event_type,
-        &event.payload,
-        &event.aggregate_type,
-        &event.aggregate_id,
-        &event.id,
-    ];
-    ask(client, schema, &ENQUEUE, &parameters).await.map(|_| ())
-}
+use crate::domain::new_event::NewEvent;
 
 /// What a database holds before `dev` touches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +41,7 @@ pub struct Outcome {
 pub struct Application {
     client: Client,
     schema: SchemaName,
+    producer: Producer,
     // Dropping it closes the socket, and PostgreSQL rolls back what was open.
     _tasks: JoinSet<()>,
 }
@@ -106,7 +72,8 @@ impl Store {
     /// [`StoreError::Connect`].
     pub async fn application(&self) -> Result<Application, StoreError> {
         let (client, tasks) = self.raw_client().await?;
-        Ok(Application { client, schema: self.schema().clone(), _tasks: tasks })
+        let schema = self.schema().clone();
+        Ok(Application { client, producer: Producer::of(schema.clone()), schema, _tasks: tasks })
     }
 }
 
@@ -114,11 +81,11 @@ impl Application {
     /// Writes one event in a transaction of its own, which stays open.
     ///
     /// # Errors
-    /// As [`enqueue`], with nothing written.
-    pub async fn write(&mut self, event: &NewEvent<'_>) -> Result<Written<'_>, StoreError> {
-        let Self { client, schema, .. } = self;
+    /// As [`Producer::enqueue`], with nothing written.
+    pub async fn write(&mut self, event: &NewEvent) -> Result<Written<'_>, StoreError> {
+        let Self { client, producer, .. } = self;
         let transaction = answered(async { Ok(client.transaction().await?) }).await?;
-        enqueue(&transaction, schema, event).await?;
+        producer.write(&transaction, event).await?;
         Ok(Written { transaction })
     }
 
@@ -195,12 +162,10 @@ macro_rules! statement {
     };
 }
 
-statement!(ENQUEUE, "enqueue", [TEXT, TEXT, TEXT, TEXT, TEXT, TEXT]);
 statement!(LAST_POSITION, "last_position", []);
 statement!(COUNT_SINCE, "count_since", [INT8, TEXT]);
 statement!(SURVEY, "survey", []);
 statement!(ANY_PENDING, "any_pending", []);
 
 /// All statements of this file, for the test that prepares every one.
-pub static STATEMENTS: [&StatementText; 5] =
-    [&ENQUEUE, &LAST_POSITION, &COUNT_SINCE, &SURVEY, &ANY_PENDING];
+pub static STATEMENTS: [&StatementText; 4] = [&LAST_POSITION, &COUNT_SINCE, &SURVEY, &ANY_PENDING];

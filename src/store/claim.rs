@@ -91,6 +91,11 @@ pub struct Claimed {
     pub lock_trace: bool,
     /// Bytes of an event that was too large to fetch.
     pub oversize: Option<i64>,
+    /// How long it has waited since its commit, or since it was written where PostgreSQL does not track
+    /// commits. By the database's clock alone; `None` when the row's time is infinite.
+    pub waited: Option<Duration>,
+    /// Why it must not be published, where somebody has looked at its payload.
+    pub invalid: Option<Refusal>,
 }
 
 /// A tenant that has to wait.
@@ -335,6 +340,8 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         lock_trace: row.try_get("lock_trace")?,
         oversize: payload.is_none().then_some(bytes),
+        waited: waited(row.try_get("waited_ms")?),
+        invalid: None,
         event: Event {
             seq: Seq(row.try_get("seq")?),
             id: row.try_get("id")?,
@@ -351,6 +358,10 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
             generation: row.try_get("generation")?,
         },
     })
+}
+
+fn waited(ms: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms?.max(0.0) / 1_000.0).ok()
 }
 
 fn texts(tenants: &[TenantId]) -> Vec<&str> {

@@ -64,9 +64,20 @@ pub enum StoreError {
     /// The same for a migration, or for a look at its state.
     #[error("PostgreSQL refuses to this role: {0}")]
     MigrationDenied(String),
+    /// A table of the application that cannot be used as asked.
+    #[error("{cause}")]
+    Unfit {
+        /// What is in the way.
+        cause: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A prepared statement is not there, or another one is in its place.
     #[error("a prepared statement got lost between two transactions: {0}")]
     StatementLost(String),
+    /// The sequence that silences the bell is gone, or may not be looked at.
+    #[error("the outbox has no sequence awake_until")]
+    FlagMissing,
     /// PostgreSQL refused a statement.
     #[error("{}: {} ({})", .0.severity(), one_line(.0.message()), .0.code().code())]
     Database(Box<DbError>),
@@ -107,6 +118,7 @@ impl StoreError {
             Self::MigrationDenied(_) => {
                 "run `outbox-relay migrate` as the outbox's owner; who is to make a new one needs GRANT CREATE ON DATABASE".into()
             }
+            Self::Unfit { remedy, .. } => remedy.clone(),
             Self::StatementLost(_) => {
                 "add pgbouncer=true to DATABASE_URL when it leads through a pooler in transaction mode".into()
             }
@@ -120,6 +132,7 @@ impl StoreError {
                 "something of the outbox's schema is gone or altered: see `outbox-relay migrate verify`".into()
             }
             Self::Database(_) => "see PostgreSQL's log; nothing is lost, the transaction was rolled back".into(),
+            Self::FlagMissing => "make it anew with its statements in `outbox-relay migrate print`".into(),
             Self::Lost(_) => "see whether PostgreSQL or a pooler restarted; nothing is lost".into(),
             Self::Unexpected(_) => "check that DATABASE_URL leads to PostgreSQL 14 or newer".into(),
         }
@@ -158,8 +171,19 @@ impl StoreError {
             | Self::Privileges { .. }
             | Self::PermissionDenied(_)
             | Self::MigrationDenied(_)
+            | Self::FlagMissing
+            | Self::Unfit { .. }
             | Self::Unexpected(_) => false,
         }
+    }
+
+    /// Whether the same statement would be refused again, however good the connection.
+    pub fn is_lasting(&self) -> bool {
+        if let Self::Database(error) = self {
+            // Data, missing or wrong objects, objects not in the state for it.
+            return ["22", "42", "55"].iter().any(|class| error.code().code().starts_with(class));
+        }
+        !self.is_transient()
     }
 }
 

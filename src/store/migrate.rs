@@ -58,18 +58,22 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 7] = [
+pub static STEPS: [Step; 10] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
     step!(migrations / "0004_archive"),
+    step!(migrations / "0005_bell"),
+    step!(migrations / "0007_adopted"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
     step!(triggers / "enqueue"),
+    step!(triggers / "event_adopted"),
 ];
 
 /// The triggers that must be there and enabled.
-const TRIGGERS: [&str; 2] = ["event_bell", "event_guard"];
+const TRIGGERS: [&str; 4] =
+    ["event_bell", "event_guard", "event_adopted_settled", "event_write_back"];
 
 /// How long a step waits for another process that is migrating.
 const QUEUE_TIMEOUT: &str = "60s";
@@ -101,6 +105,28 @@ pub struct StepStatus {
 }
 
 impl Step {
+    /// Whether it is applied again when its text changes.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.kind == Kind::Repeatable
+    }
+
+    /// Its SQL with its row in the history.
+    pub(super) fn script(&self, schema: &SchemaName) -> String {
+        format!(
+            "{}{} values ('{}', '{}', '{}') on conflict (name) do update set checksum = excluded.checksum;\n",
+            schema.fill(self.sql),
+            schema.fill("insert into :\"schema\".schema_history (name, kind, checksum)"),
+            self.name,
+            self.kind.as_str(),
+            self.checksum(),
+        )
+    }
+
+    /// The text, with the schema's name left open.
+    pub(super) fn sql(&self) -> &'static str {
+        self.sql
+    }
+
     fn checksum(&self) -> String {
         Sha256::digest(self.sql.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
             // Writing to a String cannot fail.
@@ -172,7 +198,7 @@ async fn status_for(
     for step in &STEPS {
         let state =
             if known { state_of(&transaction, schema, step).await? } else { StepState::Missing };
-        let repeatable = step.kind == Kind::Repeatable;
+        let repeatable = step.is_repeatable();
         all.push(StepStatus { name: step.name.to_owned(), state, repeatable });
     }
     transaction.rollback().await?;
@@ -224,21 +250,16 @@ pub async fn verify(client: &mut Client, schema: &SchemaName) -> Result<Vec<Stri
 /// The whole schema as one SQL text, for a migration tool or a database administrator. It leaves
 /// the same history behind, so that `up`, `status` and `verify` know what it did.
 pub fn print(schema: &SchemaName) -> String {
-    let mut out = schema.fill("create schema if not exists :\"schema\";\n\n");
-    out.push_str(&schema.fill(HISTORY));
-    out.push_str(";\n");
+    let mut out = preamble(schema);
     for step in &STEPS {
-        _ = write!(out, "\n-- {} {}\n{}", step.kind.as_str(), step.name, schema.fill(step.sql));
-        _ = writeln!(
-            out,
-            "{} values ('{}', '{}', '{}') on conflict (name) do update set checksum = excluded.checksum;",
-            schema.fill("insert into :\"schema\".schema_history (name, kind, checksum)"),
-            step.name,
-            step.kind.as_str(),
-            step.checksum(),
-        );
+        _ = write!(out, "\n-- {} {}\n{}", step.kind.as_str(), step.name, step.script(schema));
     }
     out
+}
+
+/// What every step stands on: the schema and its history.
+pub(super) fn preamble(schema: &SchemaName) -> String {
+    schema.fill("create schema if not exists :\"schema\";\n\n") + &schema.fill(HISTORY) + ";\n"
 }
 
 /// Part of the name of a migration after which older relays must not run.

@@ -1,28 +1,39 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
-//! SQL, one file each), [`listen`] (notifications), [`application`] (the outbox as its writers see it),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`retention`] (old events),
+//! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
+//! application), [`application`] (the same with what became of them, for `dev`),
+//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
+pub mod adopt;
 pub mod application;
+pub mod bell;
+pub mod capture;
 pub mod claim;
 pub mod connect;
 pub mod connect_error;
 pub mod decide;
+pub mod diagnose;
 pub mod driver;
 pub mod dsn;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub mod grants;
 pub mod listen;
 pub mod migrate;
+pub mod migration_files;
+pub mod observe;
 pub mod operator;
 pub mod operator_statement;
+pub mod producer;
+pub mod relation;
 pub mod retention;
 pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
 pub mod stored_event;
+mod template;
 mod tls;

@@ -114,6 +114,30 @@ impl Operator {
         answered(async { read(&self.begin().await?, &seqs, payload).await }).await
     }
 
+    /// The highest position, zero when there is none.
+    ///
+    /// # Errors
+    /// Any.
+    pub async fn last_position(&mut self) -> Result<i64, StoreError> {
+        answered(async {
+            let rows = self.begin().await?.query(&sql::LAST_POSITION, &[]).await?;
+            rows.first().map_or(Ok(0), |row| Ok(row.try_get(0)?))
+        })
+        .await
+    }
+
+    /// Positions after one, lowest first.
+    ///
+    /// # Errors
+    /// Any.
+    pub async fn next_positions(&mut self, after: i64, limit: i64) -> Result<Vec<Seq>, StoreError> {
+        answered(async {
+            let rows = self.begin().await?.query(&sql::NEXT_EVENTS, &[&after, &limit]).await?;
+            rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
+        })
+        .await
+    }
+
     /// The positions of the events with one of these ids or positions.
     ///
     /// # Errors
@@ -238,6 +262,7 @@ async fn read(
     seqs: &[i64],
     payload: bool,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let rows = work.query(&sql::READ_EVENTS, &[&seqs, &payload]).await?;
+    let statement = if payload { &sql::READ_EVENTS_WHOLE } else { &sql::READ_EVENTS };
+    let rows = work.query(statement, &[&seqs]).await?;
     rows.iter().map(stored_event).collect()
 }

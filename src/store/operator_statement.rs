@@ -14,7 +14,8 @@ pub(super) const FIRST_PENDING: StatementText =
     statement!("first_pending", [TEXT, TEXT, TEXT, INT8, INT8]);
 pub(super) const NEWEST_PUBLISHED: StatementText =
     statement!("newest_published", [TEXT, TEXT, TEXT, INT8, INT8, INT8]);
-pub(super) const READ_EVENTS: StatementText = statement!("read_events", [INT8_ARRAY, BOOL]);
+pub(super) const READ_EVENTS: StatementText = statement!("read_events", [INT8_ARRAY]);
+pub(super) const READ_EVENTS_WHOLE: StatementText = statement!("read_events_whole", [INT8_ARRAY]);
 pub(super) const FIND_EVENTS: StatementText = statement!("find_events", [TEXT_ARRAY, INT8_ARRAY]);
 pub(super) const LOCK_TENANT: StatementText = statement!("lock_tenant", [TEXT]);
 pub(super) const REQUEUE_ROWS: StatementText = statement!("requeue_rows", [TEXT, INT8_ARRAY, BOOL]);
@@ -28,8 +29,11 @@ pub(super) const READ_HOLDS: StatementText = statement!("read_holds", [TEXT, TEX
 pub(super) const RELEASE_HOLD: StatementText = statement!("release_hold", [TEXT]);
 pub(super) const RING: StatementText = statement!("notify", [TEXT, TEXT]);
 
+pub(super) const NEXT_EVENTS: StatementText = statement!("next_events", [INT8, INT8]);
+pub(super) const LAST_POSITION: StatementText = statement!("last_position", []);
+
 /// All of them.
-pub static ALL: [StatementText; 17] = [
+pub static ALL: [StatementText; 20] = [
     INSPECT,
     NEWEST_FAILED,
     NEXT_FAILED,
@@ -37,6 +41,7 @@ pub static ALL: [StatementText; 17] = [
     FIRST_PENDING,
     NEWEST_PUBLISHED,
     READ_EVENTS,
+    READ_EVENTS_WHOLE,
     FIND_EVENTS,
     LOCK_TENANT,
     REQUEUE_ROWS,
@@ -47,6 +52,8 @@ pub static ALL: [StatementText; 17] = [
     READ_HOLDS,
     RELEASE_HOLD,
     RING,
+    NEXT_EVENTS,
+    LAST_POSITION,
 ];
 
 /// Opens every transaction of an operator.

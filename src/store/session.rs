@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Row};
 
 use super::claim::LockOwner;
 use super::connect::{ConnectOptions, connect};
-use super::dsn::Dsn;
+use super::dsn::{Dsn, SessionWanted};
 use super::error::StoreError;
 use super::migrate;
 use super::schema_name::SchemaName;
@@ -38,6 +38,13 @@ impl Store {
     pub fn new(dsn: Dsn, options: ConnectOptions, schema: SchemaName) -> Self {
         let pooled = Pooled(Arc::new(AtomicBool::new(dsn.transaction_pooler())));
         Self { dsn, options, schema: Arc::new(schema), pooled }
+    }
+
+    /// The same for a server that need not take writes.
+    pub(super) fn for_any_session(&self) -> Self {
+        let mut store = self.clone();
+        store.dsn.session = SessionWanted::Any;
+        store
     }
 
     /// The outbox's schema.

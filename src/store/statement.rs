@@ -27,6 +27,9 @@ pub(super) enum Statement {
     UncountCrashes,
     ForgetCrashes,
     LockSuspect,
+    RaiseFlag,
+    ReadFlag,
+    ReadWriters,
 }
 
 /// What is known of a statement before it is prepared.
@@ -53,7 +56,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of [`Statement`].
-pub static ALL: [StatementText; 19] = [
+pub static ALL: [StatementText; 22] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -73,6 +76,9 @@ pub static ALL: [StatementText; 19] = [
     statement!("uncount_crashes", [TEXT_ARRAY]),
     statement!("forget_crashes", [TEXT_ARRAY]),
     statement!("lock_suspect", [INT8]),
+    statement!("raise_flag", [INT8]),
+    statement!("read_flag", []),
+    statement!("read_writers", [TEXT_ARRAY]),
 ];
 
 impl Statement {
@@ -122,6 +128,9 @@ mod tests {
             (Statement::UncountCrashes, "uncount_crashes"),
             (Statement::ForgetCrashes, "forget_crashes"),
             (Statement::LockSuspect, "lock_suspect"),
+            (Statement::RaiseFlag, "raise_flag"),
+            (Statement::ReadFlag, "read_flag"),
+            (Statement::ReadWriters, "read_writers"),
         ] {
             assert_eq!(statement.text().name, name);
         }

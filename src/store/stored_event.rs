@@ -18,6 +18,17 @@ pub enum EventStatus {
     Failed,
 }
 
+impl EventStatus {
+    /// As the table has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Published => "published",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Which events are meant; `None` means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct EventFilter {

@@ -70,8 +70,12 @@ fn errors_of(stderr: &str) -> Vec<&str> {
 fn help_names_every_command_every_setting_with_a_flag_and_the_exit_codes() {
     let outcome = Scene::new().run(&["--help"]);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
-    let commands = ["run", "dev", "emulator", "migrate", "events", "holds", "prune", "scrub"];
-    let flags = ["--config", "--database-url", "--direct-url", "--schema", "--ably-endpoint"];
+    let commands = [
+        "run", "dev", "emulator", "migrate", "events", "holds", "prune", "scrub", "channel",
+        "types",
+    ];
+    let flags =
+        ["--config", "--database-url", "--direct-url", "--schema", "--ably-endpoint", "--registry"];
     let codes = ["0", "2", "65", "69", "70", "75", "77", "78", "130", "143"];
     for word in commands.iter().chain(&flags).chain(&codes) {
         let found = outcome.stdout.split_whitespace().any(|found| found == *word);

@@ -325,7 +325,11 @@ async fn termination_finishes_what_is_in_flight_and_a_second_signal_ends_at_once
     in_flight(&ably, 2).await;
     relay.signal(nix::sys::signal::Signal::SIGTERM);
     relay.wait_for_log("stopping", 1);
-    relay.signal(nix::sys::signal::Signal::SIGTERM);
+    // What comes within 300 ms of the first is taken for an echo of it; with one that is not, it ends.
+    while relay.ended().is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        relay.signal(nix::sys::signal::Signal::SIGTERM);
+    }
     assert_eq!(relay.wait(), Some(143));
     assert_eq!(count(&client, "pending").await, 1);
 }

@@ -7,25 +7,35 @@
 )]
 
 mod ably_client;
+mod adopt;
 mod bad_answers;
 mod bad_data;
+mod bell;
+mod capture;
 mod cli;
 mod connect;
 mod crash;
 mod crash_budget;
 mod dead_letters;
 mod dev;
+mod doctor;
 mod drain;
 mod emulator_client;
+mod http;
 mod in_flight;
+mod migration_files;
 mod migrations;
 mod outage;
+mod prisma;
 mod private_postgres;
+mod producers;
 mod readme;
 mod recipes;
+mod registry;
 mod retention;
 mod sql;
 mod startup;
 mod subscribers;
 mod support;
+mod tail;
 mod typescript;

@@ -27,6 +27,7 @@ fn every_test_that_the_readme_names_exists() {
         ("dead_letters", include_str!("dead_letters.rs")),
         ("dead_letters::decisions", include_str!("dead_letters/decisions.rs")),
         ("dead_letters::redelivery", include_str!("dead_letters/redelivery.rs")),
+        ("registry", include_str!("registry.rs")),
         ("retention", include_str!("retention.rs")),
         ("retention::archive", include_str!("retention/archive.rs")),
         ("retention::prune", include_str!("retention/prune.rs")),

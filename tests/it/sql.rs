@@ -2,7 +2,10 @@
 
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
-use outbox_relay::store::{application, operator_statement, retention_statement};
+use outbox_relay::store::{
+    adopt, application, capture, diagnose, grants, observe, operator_statement, producer, relation,
+    retention_statement,
+};
 
 use crate::support::outbox::Outbox;
 
@@ -12,7 +15,13 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let client = outbox.connect().await;
     let schema = SchemaName::new("outbox").unwrap();
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
-    for statement in ALL.iter().chain(application::STATEMENTS).chain(others) {
+    let others =
+        others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
+    let others = others.chain(&capture::STATEMENTS);
+    let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
+    for statement in
+        ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
+    {
         let prepared = client
             .prepare_typed(&schema.fill(statement.template), statement.parameters)
             .await
@@ -43,14 +52,17 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
         ("block_tenants", "('{1,2}')", "event_pkey"),
-        ("read_events", "('{1,2}', false)", "event_pkey"),
+        ("read_events", "('{1,2}')", "event_pkey"),
+        ("read_events_whole", "('{1,2}')", "event_pkey"),
         ("find_events", "('{a}', '{1}')", "event_id_key"),
         ("requeue_rows", "('t', '{1,2}', false)", "event_pkey"),
         ("discard_rows", "('t', '{1,2}', '', '')", "event_pkey"),
         ("release_blocked", "('t')", "event_undecided"),
         ("read_holds", "('', null, 100, 100)", "event_pending"),
+        ("observe_backlog", "(10000, '', 1000, 7)", "event_pending"),
+        ("observe_state", "(10000)", "event_undecided"),
     ] {
-        let mut all = ALL.iter().chain(&operator_statement::ALL);
+        let mut all = ALL.iter().chain(&operator_statement::ALL).chain(&observe::STATEMENTS);
         let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod database;
+mod doctor;
+mod grants;
 mod neighbours;
 mod pooler;
 mod privileges;

@@ -71,6 +71,8 @@ impl Planner {
             event: event(index, attempts[index]),
             lock_trace: alone & (1 << index) != 0,
             oversize: None,
+            waited: None,
+            invalid: None,
         };
         let run = Run {
             tenant_id: TenantId::new("t"),

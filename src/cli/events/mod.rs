@@ -5,9 +5,11 @@ mod list;
 mod select;
 mod show;
 mod tally;
+mod validate;
 
 use super::failure::Failure;
 use super::{Context, operate};
+use crate::config::Needs;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -25,6 +27,20 @@ enum Action {
     Requeue(change::RequeueOptions),
     /// Decide that failed events stay unpublished, and say why
     Discard(change::DiscardOptions),
+    /// Check events, as subscribers receive them, against the registry; exit code 65 when one is not valid
+    Validate(validate::Options),
+}
+
+impl Options {
+    /// Checking events needs no database.
+    pub(super) fn needs(&self) -> Needs {
+        match self.action {
+            Action::Validate(_) => Needs::Nothing,
+            Action::List(_) | Action::Show(_) | Action::Requeue(_) | Action::Discard(_) => {
+                Needs::Database
+            }
+        }
+    }
 }
 
 pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), Failure> {
@@ -37,5 +53,8 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         }
         Action::Requeue(options) => change::requeue(options, context).await,
         Action::Discard(options) => change::discard(options, context).await,
+        Action::Validate(options) => {
+            operate::unless_stopped(&context.stop, validate::execute(options, context)).await
+        }
     }
 }

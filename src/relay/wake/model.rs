@@ -163,6 +163,7 @@ impl World {
                 assert!(until > self.now, "it would spin: {self:?}");
                 Some(until)
             }
+            Action::Flag(_) => panic!("it has no bell: {self:?}"),
             Action::Finished => panic!("nobody stopped it: {self:?}"),
         }
     }
@@ -179,7 +180,7 @@ impl World {
 
     fn hear(&mut self) {
         self.unsaid = false;
-        self.wake.handle(Input::Claimed { more: false }, self.now);
+        self.wake.handle(Input::Claimed { more: false, found: 0 }, self.now);
     }
 
     /// Lets everything end well, asking the machine only when it wants to be asked. Returns how long that took.

@@ -15,7 +15,7 @@ fn idle(now: Instant) -> Wake {
     let mut wake = Wake::new(CONFIG, now);
     wake.handle(Input::ListenerUp, now);
     assert_eq!(wake.poll(now), Action::Claim);
-    wake.handle(Input::Claimed { more: false }, now);
+    wake.handle(Input::Claimed { more: false, found: 0 }, now);
     wake.handle(Input::BatchEnded { progress: false }, now);
     assert!(matches!(wake.poll(now), Action::SleepUntil(_)));
     wake
@@ -30,9 +30,9 @@ fn a_notice_during_a_claim_costs_exactly_one_more_claim() {
     wake.handle(Input::Notice, now);
     wake.handle(Input::Notice, now);
     assert!(matches!(wake.poll(now), Action::SleepUntil(_)), "one claim at a time");
-    wake.handle(Input::Claimed { more: false }, now);
+    wake.handle(Input::Claimed { more: false, found: 0 }, now);
     assert_eq!(wake.poll(now), Action::Claim);
-    wake.handle(Input::Claimed { more: false }, now);
+    wake.handle(Input::Claimed { more: false, found: 0 }, now);
     assert!(matches!(wake.poll(now), Action::SleepUntil(_)));
 }
 
@@ -53,7 +53,7 @@ fn a_new_event_is_claimed_while_earlier_batches_are_out() {
     for _ in 0..CONFIG.slots {
         wake.handle(Input::Notice, now);
         assert_eq!(wake.poll(now), Action::Claim);
-        wake.handle(Input::Claimed { more: false }, now);
+        wake.handle(Input::Claimed { more: false, found: 0 }, now);
     }
     wake.handle(Input::Notice, now);
     assert!(matches!(wake.poll(now), Action::SleepUntil(_)), "no slot is free");
@@ -68,7 +68,7 @@ fn a_failed_claim_frees_the_claiming_and_the_slot() {
     wake.handle(Input::Notice, now);
     assert_eq!(wake.poll(now), Action::Claim);
     wake.handle(Input::BatchEnded { progress: false }, now);
-    wake.handle(Input::Claimed { more: false }, now);
+    wake.handle(Input::Claimed { more: false, found: 0 }, now);
     wake.handle(Input::Notice, now);
     assert_eq!(wake.poll(now), Action::Claim);
 }
@@ -84,7 +84,7 @@ fn sweeps_are_slow_while_listening_and_fast_while_not() {
     let first = next(&mut wake, now);
     let now = now + first;
     assert_eq!(wake.poll(now), Action::Claim);
-    wake.handle(Input::Claimed { more: false }, now);
+    wake.handle(Input::Claimed { more: false, found: 0 }, now);
     wake.handle(Input::BatchEnded { progress: false }, now);
     assert_eq!(next(&mut wake, now), CONFIG.sweep_interval);
     wake.handle(Input::ListenerDown, now);
@@ -100,7 +100,7 @@ fn a_pause_beats_notices_and_then_one_batch_probes() {
     wake.handle(Input::Notice, now);
     assert_eq!(wake.poll(now), Action::SleepUntil(until));
     assert_eq!(wake.poll(until), Action::Claim);
-    wake.handle(Input::Claimed { more: true }, until);
+    wake.handle(Input::Claimed { more: true, found: 0 }, until);
     assert!(matches!(wake.poll(until), Action::SleepUntil(_)), "one probe at a time");
     wake.handle(Input::Recovered, until);
     assert_eq!(wake.poll(until), Action::Claim);
@@ -115,7 +115,7 @@ fn a_pace_delays_batches_and_keeps_what_is_waiting() {
     wake.handle(Input::Notice, now);
     assert_eq!(wake.poll(now), Action::SleepUntil(until));
     assert_eq!(wake.poll(until), Action::Claim);
-    wake.handle(Input::Claimed { more: true }, until);
+    wake.handle(Input::Claimed { more: true, found: 0 }, until);
     assert_eq!(wake.poll(until), Action::Claim, "a pace limits the rate, not the slots");
 }
 
@@ -129,7 +129,7 @@ fn every_hold_that_ends_wakes() {
     wake.handle(Input::DueAt(due), now);
     assert_eq!(wake.poll(now), Action::SleepUntil(due));
     assert_eq!(wake.poll(due), Action::Claim);
-    wake.handle(Input::Claimed { more: false }, due);
+    wake.handle(Input::Claimed { more: false, found: 0 }, due);
     wake.handle(Input::BatchEnded { progress: false }, due);
     assert_eq!(
         wake.poll(due),
@@ -178,7 +178,7 @@ impl World {
                 self.pending = 0;
             }
             self.in_flight.push(got);
-            wake.handle(Input::Claimed { more: false }, now);
+            wake.handle(Input::Claimed { more: false, found: 0 }, now);
         }
     }
 

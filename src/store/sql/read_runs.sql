@@ -23,7 +23,13 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
          then pg_catalog.left(e.payload ->> 'occurredAt', 64) end as payload_occurred_at,
        pg_catalog.to_char(case when pg_catalog.isfinite(e.created_at) then e.created_at
          else pg_catalog.clock_timestamp() end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
-       e.attempts, coalesce(r.generation, 0) as generation
+       e.attempts, coalesce(r.generation, 0) as generation,
+       -- An event that was tried has been updated, so its xmin is no longer that of its writer.
+       1000 * pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - case
+         when not pg_catalog.isfinite(e.created_at) then null
+         when e.attempts = 0 and r.seq is null and pg_catalog.current_setting('track_commit_timestamp') = 'on'
+           then coalesce(pg_catalog.pg_xact_commit_timestamp(e.xmin), e.created_at)
+         else e.created_at end) as waited_ms
   from pg_catalog.unnest($1::text[]) with ordinality as t(tenant_id, turn)
   left join :"schema".in_flight f on f.tenant_id = t.tenant_id
   left join :"schema".hold h on h.tenant_id = t.tenant_id

@@ -77,8 +77,8 @@ async fn privileges_that_are_revoked_are_missed_until_they_are_back() {
     // Only a claim that finds something needs it.
     let admin = place.admin().await;
     insert(&admin, "b", r#"{"n":1}"#).await;
-    relay.wait_for_log("lacks UPDATE", 1);
-    let remedy = remedy_of(&relay, "lacks UPDATE");
+    relay.wait_for_log("lacks UPDATE (status", 1);
+    let remedy = remedy_of(&relay, "lacks UPDATE (status");
     let (_, sql) = remedy.split_once(": ").expect("a statement");
     stays_calm(&relay).await;
     place.sql(sql).await;

@@ -1,0 +1,14 @@
+//! The relay over HTTP: health, metrics, and the request to publish now.
+//!
+//! Reading order: `routes` (which path does what), `access` (who may), `publish` (`/outbox/publish`), `server` (bounds
+//! on connections, bytes and time), `probe` (the other end, for the `health` command). Nothing here can
+//! disturb the relay: a request reads what the relay has noted anyway, or is put into a short queue.
+
+mod access;
+mod probe;
+mod publish;
+mod routes;
+mod server;
+
+pub use probe::{ProbeError, Probed, probe};
+pub use server::{HttpConfig, HttpError, HttpServer};

@@ -1,0 +1,173 @@
+//! The server: how many may be connected, for how long, and what happens to those who are slow.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use secrecy::SecretString;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::routes::{Served, router};
+use crate::relay::monitor::Monitor;
+
+/// Connections at a time. A probe, a scraper and a person are three.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long the head of a request may take.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection lives, one request and its answer. Publishing on request takes up to 13 s.
+const CONNECTION_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes that a head may have: hyper's least buffer.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a stop waits for what is being answered.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// Settings of the server.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What opens metrics and details of health. Needed unless `listen` is a loopback address.
+    pub token: Option<SecretString>,
+    /// What opens `/outbox/publish`; without it nobody may.
+    pub publish_token: Option<SecretString>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// Others could read along.
+    #[error("http.listen is {0}, which other machines reach, and http.token is not set")]
+    Open(SocketAddr),
+    /// The address is taken or is not this machine's.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl HttpError {
+    /// What to do about it, in one line.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "set OUTBOX_RELAY_HTTP_TOKEN, or listen on 127.0.0.1",
+            Self::Listen { .. } => "choose another address or port with OUTBOX_RELAY_HTTP_LISTEN",
+        }
+    }
+}
+
+/// A server that has its address.
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+}
+
+/// One connection's claim to stay. A connection that waits, reads or dawdles makes room for a new one when
+/// there are too many.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place(Arc<AtomicBool>);
+
+impl Place {
+    /// Work has begun that is worth finishing.
+    pub(super) fn keep(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl HttpServer {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn bind(config: HttpConfig, monitor: Monitor) -> Result<Self, HttpError> {
+        if !config.listen.ip().is_loopback() && config.token.is_none() {
+            return Err(HttpError::Open(config.listen));
+        }
+        let listening = |source| HttpError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let (token, publish_token) = (config.token, config.publish_token);
+        let router = router(Arc::new(Served { monitor, token, publish_token }));
+        Ok(Self { listener, address, router })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`. Dropping the future ends every connection.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut connections = Connections::default();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // A connection that broke, or a handler that panicked, concerns its client only.
+                Some(_) = connections.tasks.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => connections.serve(stream, &self.router),
+                    // Out of file descriptors, or the client has gone: neither ends the server.
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                },
+            }
+        }
+        drop(self.listener);
+        let ended = async { while connections.tasks.join_next().await.is_some() {} };
+        _ = timeout(STOP_GRACE, ended).await;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// Oldest first.
+    open: Vec<(CancellationToken, Place)>,
+}
+
+impl Connections {
+    fn serve(&mut self, stream: TcpStream, router: &Router) {
+        self.open.retain(|(end, _)| !end.is_cancelled());
+        if self.open.len() >= CONNECTIONS_MAX {
+            let idle = self.open.iter().position(|(_, place)| !place.0.load(Ordering::Relaxed));
+            // All of them at work: whoever comes now has to come again.
+            let Some(idle) = idle else { return };
+            self.open.remove(idle).0.cancel();
+        }
+        let (end, place) = (CancellationToken::new(), Place::default());
+        self.open.push((end.clone(), place.clone()));
+        let router = router.clone().layer(Extension(place));
+        self.tasks.spawn(async move {
+            let service = TowerToHyperService::new(router);
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .max_buf_size(HEAD_BYTES_MAX)
+                // One request a connection: an idle one takes no place.
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                _ = timeout(CONNECTION_TIME, served) => {}
+                () = end.cancelled() => {}
+            }
+            end.cancel();
+        });
+    }
+}

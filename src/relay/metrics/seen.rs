@@ -1,0 +1,82 @@
+//! What metrics remember of a claim's events until they are settled.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::labels::NameBook;
+use crate::domain::event::Seq;
+use crate::store::claim::{Claim, Claimed};
+
+/// How long an event must have waited to count as found by the sweep: a notification that is just arriving
+/// while the sweep reads is not lost.
+const LOST_AFTER: Duration = Duration::from_secs(1);
+
+/// The events of one claim.
+#[derive(Debug)]
+pub(in crate::relay) struct Seen {
+    claimed: Instant,
+    /// When Ably's answers were complete.
+    accepted: Option<Instant>,
+    events: HashMap<Seq, Event>,
+}
+
+#[derive(Debug)]
+struct Event {
+    event_type: String,
+    /// How long it had waited when it was claimed; `None` when that means nothing.
+    waited: Option<Duration>,
+}
+
+impl Seen {
+    pub(super) fn of(claim: &Claim, names: &NameBook) -> Self {
+        let events = claim.runs.iter().flat_map(|run| &run.events).map(|claimed| {
+            let event_type = names.name(&claimed.event.event_type);
+            // A requeued event has waited for a person.
+            let waited = claimed.waited.filter(|_| claimed.event.generation == 0);
+            (claimed.event.seq, Event { event_type, waited })
+        });
+        Self { claimed: Instant::now(), accepted: None, events: events.collect() }
+    }
+
+    /// Ably has answered.
+    pub(in crate::relay) fn answered(&mut self) {
+        self.accepted = Some(Instant::now());
+    }
+
+    /// How many there are.
+    pub(in crate::relay) fn events(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn event_type(&self, seq: Seq) -> String {
+        self.events.get(&seq).map(|event| event.event_type.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn by_type(&self, seqs: &[Seq]) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for event in seqs.iter().filter_map(|seq| self.events.get(seq)) {
+            *counts.entry(&event.event_type).or_default() += 1;
+        }
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    pub(super) fn latencies(&self, seqs: &[Seq]) -> impl Iterator<Item = Duration> {
+        let since_claim = self.accepted.map(|accepted| accepted - self.claimed).unwrap_or_default();
+        let waited = |seq| self.events.get(seq).and_then(|event| event.waited);
+        seqs.iter().filter_map(waited).map(move |waited| waited + since_claim)
+    }
+}
+
+/// Events that have waited so long for this claim that no notification can have been on its way. What may have
+/// been tried before has waited for another reason.
+pub(super) fn overdue(claim: &Claim) -> u64 {
+    let runs = claim.runs.iter().filter(|run| run.hold_failures == 0 && run.group.is_none());
+    let events = runs.flat_map(|run| &run.events);
+    let late = |claimed: &&Claimed| claimed.waited.is_some_and(|waited| waited >= LOST_AFTER);
+    let untried = |claimed: &&Claimed| {
+        !claimed.lock_trace && claimed.event.attempts == 0 && claimed.event.generation == 0
+    };
+    events.filter(late).filter(untried).count() as u64
+}

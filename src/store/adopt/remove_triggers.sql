@@ -1,0 +1,1 @@
+drop trigger if exists {{copy_name}} on {{on}};

@@ -1,0 +1,104 @@
+//! The schema as files of other migration tools, applied to a real database as each tool would.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::outbox::store_at;
+use crate::support::postgres::TestDatabase;
+
+fn run(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .args(args)
+        .current_dir(std::env::temp_dir())
+        .env_clear()
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text.into_owned())
+}
+
+/// The SQL files of a directory in the order in which tools take them: by path, repeatables last.
+fn sql_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sql_files(&path));
+        } else if path.extension().is_some_and(|end| end == "sql") {
+            files.push(path);
+        }
+    }
+    files.sort_by_key(|path| {
+        (path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('R')), path.clone())
+    });
+    files
+}
+
+#[tokio::test]
+async fn the_files_of_every_tool_that_takes_sql_make_the_schema_that_up_makes() {
+    for format in ["sql", "prisma", "drizzle", "sqlx", "flyway"] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("migrations");
+        let out = out.to_str().unwrap();
+        let (code, text) = run(&["migrate", "print", "--format", format, "--out", out]);
+        assert_eq!(code, Some(0), "{text}");
+        let database = TestDatabase::create(format).await;
+        let client = database.connect().await;
+        for file in sql_files(Path::new(out)) {
+            let sql = std::fs::read_to_string(&file).unwrap();
+            client
+                .batch_execute(&sql)
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+        let store = store_at(&database.dsn(), "outbox");
+        assert_eq!(store.migrate_verify().await.unwrap(), [""; 0], "{format}");
+        assert_eq!(run(&["migrate", "verify", "--dir", out]).0, Some(0));
+        assert!(
+            run(&["migrate", "print", "--format", format, "--out", out])
+                .1
+                .contains("nothing to do")
+        );
+    }
+}
+
+#[test]
+fn rails_and_django_files_hold_the_sql_as_it_is() {
+    for (format, inside) in [
+        ("rails", "class OutboxRelay0001Outbox < ActiveRecord::Migration"),
+        ("django", "migrations.RunSQL("),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("shop").join("migrations");
+        let (code, text) =
+            run(&["migrate", "print", "--format", format, "--out", out.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{text}");
+        let first = text.lines().next().unwrap();
+        assert!(std::fs::read_to_string(first).unwrap().contains(inside), "{first}");
+        if format == "django" {
+            let compiled =
+                Command::new("python3").args(["-m", "compileall", "-q"]).arg(&out).status();
+            assert!(compiled.is_ok_and(|status| status.success()), "it is Python");
+        }
+    }
+}
+
+#[test]
+fn a_stale_copy_and_a_wrong_directory_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let (code, text) = run(&["migrate", "verify", "--dir", out]);
+    assert_eq!(code, Some(65), "{text}");
+    assert!(text.contains("no files of outbox-relay"), "{text}");
+    run(&["migrate", "print", "--format", "sqlx", "--out", out]);
+    let newest = sql_files(dir.path()).pop().unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let (code, text) = run(&["migrate", "verify", "--dir", out]);
+    assert!(
+        code == Some(65) && text.contains("outbox_relay_functions_") && text.contains("is missing"),
+        "{text}"
+    );
+    let (code, text) = run(&["migrate", "print", "--format", "rails", "--out", out]);
+    assert!(code == Some(2) && text.contains("for Sqlx already"), "{text}");
+    assert_eq!(run(&["migrate", "print", "--format", "rails"]).0, Some(2));
+}

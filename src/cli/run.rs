@@ -4,7 +4,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
+use super::supervisor::Supervisor;
 use super::{Context, assemble};
+use crate::config::Environment;
+use crate::relay::health::Grade;
 use crate::relay::service::{Relay, Summary};
 
 #[derive(Debug, clap::Args)]
@@ -24,7 +27,20 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
         .with_retention(assemble::retention(settings))
         .with_validation(validation);
-    let summary = Box::pin(publish(relay, options.once, context)).await?;
+    // Ends with this function.
+    let mut accompanied = JoinSet::new();
+    let monitor = relay.monitor();
+    let alive = move || monitor.liveness().grade != Grade::Failing;
+    let supervisor = Supervisor::of(&Environment::of_process());
+    if let Some(supervisor) = supervisor.clone() {
+        accompanied.spawn(supervisor.accompany(relay.started(), context.stop.clone(), alive));
+    }
+    let ended = Box::pin(publish(relay, options.once, context)).await;
+    // A relay with nothing in flight ends before what runs beside it has seen the signal.
+    if let Some(supervisor) = supervisor {
+        supervisor.stopping();
+    }
+    let summary = ended?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(
             Exit::Temporary,

@@ -154,10 +154,10 @@ pub static SETTINGS: &[Setting] = &[
         key: "relay.max_in_flight",
         env: &["OUTBOX_RELAY_MAX_IN_FLIGHT"],
         flag: None,
-        default: Some("4"),
-        example: "4",
+        default: Some("16"),
+        example: "16",
         kind: Kind::Count { min: 1, max: 64, set: |s, v| s.max_in_flight = v },
-        doc: "Batches that are published at the same time; each holds one database connection. Too high: connections run out. Too low: throughput is one round trip to Ably at a time.",
+        doc: "Batches that are published at the same time; each holds one database connection, which is made when it is first needed. Too high: connections run out. Too low: throughput is one round trip to Ably at a time.",
     },
     Setting {
         key: "relay.batch_tenants",

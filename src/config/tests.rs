@@ -112,7 +112,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(settings.schema, "outbox");
     assert_eq!(settings.ably_endpoint, "main");
     assert_eq!(settings.ably_fallback_hosts, FallbackHosts::Auto);
-    assert_eq!(settings.max_in_flight, 4);
+    assert_eq!(settings.max_in_flight, 16);
     assert_eq!((settings.batch_tenants, settings.rows_per_tenant), (100, 500));
     assert_eq!(settings.poll_interval, Duration::from_millis(200));
     assert_eq!(settings.shutdown_grace, Duration::from_secs(20));
@@ -146,7 +146,7 @@ database.schema: \"pg_outbox\" belongs to PostgreSQL (flag --schema); expected a
 ably.endpoint: the value (not shown: it looks like a secret) is empty or holds a blank (environment ABLY_ENDPOINT); expected a routing name, a host name, or a base URL, for example main
 ably.fallback_hosts: is an empty list (DIR/outbox-relay.toml:9); expected auto, off, or host names, for example fallback_hosts = \"auto\"
 ably.batch: found a boolean (DIR/outbox-relay.toml:7); expected one of auto, off, for example batch = \"auto\"
-relay.max_in_flight: found a string (DIR/outbox-relay.toml:2); expected a whole number from 1 to 64, for example max_in_flight = 4
+relay.max_in_flight: found a string (DIR/outbox-relay.toml:2); expected a whole number from 1 to 64, for example max_in_flight = 16
 relay.sweep_interval: found an integer (DIR/outbox-relay.toml:3); expected a duration from 100ms to 5m, for example sweep_interval = \"2s\"
 relay.canary_interval: 1h is too large (DIR/outbox-relay.toml:5); expected a duration from 500ms to 5m, for example canary_interval = \"10s\"
 shutdown.grace: \"20\" has no unit (environment OUTBOX_RELAY_SHUTDOWN_GRACE); expected a duration from 0s to 10m, for example 20s

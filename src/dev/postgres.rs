@@ -50,6 +50,8 @@ pub struct PostgresOptions {
     pub settings: Vec<(String, String)>,
     /// Where to look for the binaries.
     pub search: BinarySearch,
+    /// Where the data lies, for who measures what a disk costs. Default: in memory when there is room.
+    pub base: Option<PathBuf>,
 }
 
 impl Default for PostgresOptions {
@@ -59,6 +61,7 @@ impl Default for PostgresOptions {
             tcp: false,
             settings: Vec::new(),
             search: BinarySearch::default(),
+            base: None,
         }
     }
 }
@@ -118,7 +121,7 @@ impl PrivatePostgres {
         user: ServerUser,
         binaries: &Binaries,
     ) -> Result<Self, PostgresError> {
-        let directory = PrivateDirectory::for_cluster(user)?;
+        let directory = PrivateDirectory::for_cluster(user, options.base.as_deref())?;
         let prepare = || {
             let password = random_password()?;
             let file = directory.path.join("password");

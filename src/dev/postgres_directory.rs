@@ -35,12 +35,17 @@ pub(super) struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Makes one for a cluster of `user`, in the best place there is.
-    pub(super) fn for_cluster(user: ServerUser) -> Result<Self, PostgresError> {
+    /// Makes one for a cluster of `user`, in `base` or else in the best place there is.
+    pub(super) fn for_cluster(
+        user: ServerUser,
+        base: Option<&Path>,
+    ) -> Result<Self, PostgresError> {
         let shm = Path::new("/dev/shm");
         let shm = has_room(shm).then(|| shm.to_owned());
+        let best = shm.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp")]);
+        let bases: Vec<PathBuf> = base.map_or_else(|| best.collect(), |base| vec![base.to_owned()]);
         let mut refused = Vec::new();
-        for base in shm.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp")]) {
+        for base in bases {
             match Self::in_base(&base, user) {
                 Ok(directory) => {
                     sweep(&base, NAME, user.uid());

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::appetite::Appetite;
 use super::asked::cut;
 use super::fault_point::{self, Step};
 use super::inspection;
@@ -20,7 +21,7 @@ use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::registry::validation::Validation;
-use crate::store::claim::{Claim, ClaimLimits, LockOwner, OpenDrain, Settlement};
+use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
 
@@ -30,7 +31,7 @@ pub(super) struct Drain {
     pub(super) store: Store,
     pub(super) side: SideSession,
     pub(super) ably: Client,
-    pub(super) claim_limits: ClaimLimits,
+    pub(super) appetite: Appetite,
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
@@ -133,11 +134,12 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
+        let limits = self.appetite.limits();
         let begun = Instant::now();
-        let (open, mut claim) =
-            session.claim(&from.cursor, &from.except, self.claim_limits).await?;
+        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits).await?;
         self.metrics.stage(Stage::Claim, begun.elapsed());
-        let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= self.claim_limits.tenants);
+        self.appetite.learn(&claim, limits);
+        let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         let found = claim.runs.iter().map(|run| run.events.len()).sum();
         let last_tenant = claim.tenants.last().cloned();

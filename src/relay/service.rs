@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
@@ -85,6 +86,7 @@ pub struct Relay {
     retention: Option<RetentionConfig>,
     validation: Validation,
     listening: CancellationToken,
+    started: CancellationToken,
     metrics: Arc<Metrics>,
     monitor: Monitor,
     requests: mpsc::Receiver<Asked>,
@@ -104,6 +106,7 @@ impl Relay {
             retention,
             validation,
             listening: CancellationToken::new(),
+            started: CancellationToken::new(),
             metrics,
             monitor,
             requests,
@@ -131,6 +134,12 @@ impl Relay {
         self.listening.clone()
     }
 
+    /// Cancelled as soon as the database has been found fit to work with: from then on events are published, if only
+    /// by looking for them.
+    pub fn started(&self) -> CancellationToken {
+        self.started.clone()
+    }
+
     /// Publishes until `shutdown`, then finishes what is in flight within the grace period.
     ///
     /// # Errors
@@ -142,13 +151,14 @@ impl Relay {
             () = shutdown.cancelled() => return Ok(Summary::default()),
         };
         info!(database = self.store.describe(), schema = %self.store.schema(), "relay started");
+        self.started.cancel();
         let (events, inbox) = mpsc::channel(16);
         let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
         let drain = Arc::new(Drain {
             side: SideSession::new(self.store.clone()),
             store: self.store,
             ably: self.ably,
-            claim_limits: self.config.claim,
+            appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             plan_limits: self.config.plan,
             metrics: self.metrics,
             validation: self.validation,

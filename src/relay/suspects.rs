@@ -42,7 +42,8 @@ impl Drain {
         let started = Instant::now();
         report.suspects_wait = false;
         for _ in 0..ROUND_MAX {
-            let (open, found) = session.claim_suspect(started.elapsed(), self.claim_limits).await?;
+            let (open, found) =
+                session.claim_suspect(started.elapsed(), self.appetite.limits()).await?;
             let Some(suspect) = found else {
                 return Ok((open.roll_back().await?, report));
             };

@@ -171,16 +171,21 @@ impl Session {
         answered(async {
             let except = texts(except);
             let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &except];
-            // Both travel in one round trip; the first error is the one that counts.
-            let (begun, locked) =
-                tokio::join!(self.command(BEGIN), self.query(Statement::LockTenants, &parameters),);
+            let read: [&(dyn ToSql + Sync); 3] =
+                [&None::<&[&str]>, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+            // All travel in one round trip, each with a snapshot of its own; the first error is the one that
+            // counts.
+            let (begun, locked, rows) = tokio::join!(
+                self.command(BEGIN),
+                self.query(Statement::LockTenants, &parameters),
+                self.query(Statement::ReadRuns, &read),
+            );
             begun?;
             let locked = locked?;
             let owner = locked.first().map(|row| row.try_get(1)).transpose()?.unwrap_or_default();
             let tenants: Vec<String> =
                 locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-            let runs =
-                if tenants.is_empty() { Vec::new() } else { self.runs(&tenants, limits).await? };
+            let runs = runs(&rows?)?;
             let tenants = tenants.into_iter().map(TenantId::new).collect();
             Ok((OpenDrain { session: self }, Claim { runs, tenants, owner: LockOwner(owner) }))
         })
@@ -223,16 +228,7 @@ impl Session {
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
         let parameters: [&(dyn ToSql + Sync); 3] =
             [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
-        let rows = self.query(Statement::ReadRuns, &parameters).await?;
-        let mut runs: Vec<Run> = Vec::with_capacity(tenants.len());
-        for row in &rows {
-            let claimed = claimed(row)?;
-            match runs.last_mut() {
-                Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),
-                _ => runs.push(new_run(row, claimed)?),
-            }
-        }
-        Ok(runs)
+        runs(&self.query(Statement::ReadRuns, &parameters).await?)
     }
 }
 
@@ -315,6 +311,19 @@ impl OpenDrain {
         answered(self.session.command("rollback")).await?;
         Ok(self.session)
     }
+}
+
+/// Groups the rows of read_runs, which come in the order of their tenants.
+fn runs(rows: &[Row]) -> Result<Vec<Run>, StoreError> {
+    let mut runs: Vec<Run> = Vec::new();
+    for row in rows {
+        let claimed = claimed(row)?;
+        match runs.last_mut() {
+            Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),
+            _ => runs.push(new_run(row, claimed)?),
+        }
+    }
+    Ok(runs)
 }
 
 fn new_run(row: &Row, first: Claimed) -> Result<Run, StoreError> {

@@ -55,7 +55,7 @@ macro_rules! statement {
 
 pub(super) use statement;
 
-/// All statements, in the order of [`Statement`].
+/// All statements, in the order of `Statement`.
 pub static ALL: [StatementText; 22] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),

@@ -144,3 +144,28 @@ async fn a_tenant_on_hold_brings_no_rows_even_to_who_has_its_lock() {
     let tenants: Vec<&str> = rows.iter().map(|row| row.get("tenant_id")).collect();
     assert_eq!(tenants, ["over", "free"]);
 }
+
+#[tokio::test]
+async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
+    let outbox = Outbox::create("explainempty").await;
+    let client = outbox.connect().await;
+    client.batch_execute("vacuum analyze outbox.event").await.unwrap();
+    let begin = include_str!("../../src/store/sql/begin.sql");
+    client.batch_execute(begin).await.unwrap();
+    let schema = SchemaName::new("outbox").unwrap();
+    for (name, types, arguments) in [
+        ("lock_tenants", "text, bigint, text[]", "('', 100, '{}')"),
+        ("read_runs", "text[], bigint, bigint", "(null, 500, 65536)"),
+    ] {
+        let statement = ALL.iter().find(|s| s.name == name).unwrap();
+        let sql = format!("prepare {name}({types}) as {}", schema.fill(statement.template));
+        client.batch_execute(&sql).await.unwrap();
+        let rows = client.query(&format!("explain execute {name}{arguments}"), &[]).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("using event_pending on event"), "{name}:\n{plan}");
+        for other in ["event_pkey", "event_id_key", "Bitmap", "Seq Scan on event"] {
+            assert!(!plan.contains(other), "{name} uses {other}:\n{plan}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 -- dropped and made anew, relays with older connections would lock by another key than the rest. A tenant
 -- that another relay has is passed over, and so are those in $3, whose channel is at its rate, and those that
 -- lock_suspect.sql takes one by one.
+-- Leaves the tenants in a setting of the transaction, so that read_runs can be sent without waiting for them.
 with recursive after_cursor as (
   (select e.tenant_id from :"schema".event e
     where e.status = 'pending' and e.tenant_id > $1
@@ -34,9 +35,14 @@ with recursive after_cursor as (
      and not exists (select from :"schema".crash c
                       where c.tenant_id = t.tenant_id and c.crashes >= 3
                         and c.tried_at > pg_catalog.clock_timestamp() - interval '1 hour')
+), locked as materialized (
+  select w.tenant_id
+    from waiting w
+   where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
+           (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))
+   limit $2
+), told as materialized (
+  select pg_catalog.set_config('outbox_relay.locked', pg_catalog.array_agg(l.tenant_id)::text, true) from locked l
 )
-select w.tenant_id, pg_catalog.pg_backend_pid()
-  from waiting w
- where pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(w.tenant_id,
-         (select pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event')::oid::bigint)))
- limit $2
+select l.tenant_id, pg_catalog.pg_backend_pid()
+  from locked l, told

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::certificates::{Authority, Certificate};
 pub(super) use crate::support::server_process::free_port;
 use crate::support::server_process::{
-    ServerProcess, as_server, binaries, private_directory, write_private,
+    ServerProcess, as_server, binaries, private_directory, psql, write_private,
 };
 
 /// The superuser's password: everything that URLs, libpq's quotes and SCRAM trip over.
@@ -101,7 +101,7 @@ impl Cluster {
             sql += "ALTER ROLE writer SET default_transaction_read_only = on;";
         }
         for statement in sql.split_terminator(';') {
-            let mut psql = as_server(&binaries().join("psql"), &self.directory);
+            let mut psql = as_server(&psql(), &self.directory);
             psql.arg("-h").arg(&self.directory).args(["-p", &self.port.to_string()]);
             psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-c", statement]);
             let ran = psql.output().expect("psql starts");

@@ -42,6 +42,10 @@ fn build() -> PathBuf {
     run(Command::new("tar").arg("-xzf").arg(package.join("package.tgz")).current_dir(&modules));
     // npm's archives hold a directory `package`.
     fs::rename(modules.join("package"), modules.join("outbox-relay")).unwrap();
+    // The event map that the program generates is the one that the package takes.
+    run(Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
+        .args(["types", "generate", "--lang", "typescript", "--out", "events.ts"])
+        .current_dir(workspace.join("client")));
     for page in PAGES {
         let directory = workspace.join("docs").join(page);
         fs::create_dir_all(&directory).unwrap();

@@ -77,17 +77,15 @@ pub(crate) struct Standby {
 
 impl Standby {
     /// Follows the server whose socket is in `primary`.
-    pub(crate) fn of(primary: &Path, port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn of(primary: &Path, primary_port: u16, arguments: &[&str]) -> Self {
         let standby = (0..3).find_map(|_| {
             let directory = private_directory("follower");
-            let mut copy = as_server(&binaries().join("pg_basebackup"), &directory);
-            copy.arg("-h").arg(primary).args(["-p", &port.to_string(), "-U", "postgres"]);
-            copy.arg("-D").arg(directory.join("data")).args(["-R", "-c", "fast", "-N"]);
-            let made = copy.output().expect("pg_basebackup starts");
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            copy_of(primary, primary_port, &directory);
             let port = free_port();
             let mut all = vec!["-p".to_owned(), port.to_string()];
             all.extend(["-c".to_owned(), "listen_addresses=127.0.0.1".to_owned()]);
+            let follow = format!("host={} port={primary_port} user=postgres", primary.display());
+            all.extend(["-c".to_owned(), format!("primary_conninfo={follow}")]);
             all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
             let server = ServerProcess::boot(&directory, &all)?;
             Some(Self { port, directory, _server: server })
@@ -96,8 +94,60 @@ impl Standby {
     }
 }
 
-/// The directory of PostgreSQL's programs.
+/// Copies the running server's files to `directory`, to be started as its standby. By hand, for npm's PostgreSQL has
+/// no `pg_basebackup`. In a thread of its own: the session of the backup must stay, and we may be in a runtime.
+fn copy_of(primary: &Path, port: u16, directory: &Path) {
+    let dsn = format!("host={} port={port} user=postgres dbname=postgres", primary.display());
+    let copy = async {
+        let client = super::postgres::connect(&dsn).await;
+        let text = async |sql: &str| {
+            client.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+        };
+        let data: String = text("show data_directory").await.get(0);
+        let major: i32 =
+            text("select current_setting('server_version_num')::int / 10000").await.get(0);
+        let (start, stop) = if major < 15 {
+            ("select pg_start_backup('standby', true, false)::text", "pg_stop_backup(false, false)")
+        } else {
+            ("select pg_backup_start('standby', true)::text", "pg_backup_stop(false)")
+        };
+        text(start).await;
+        // A file may go while it is copied: what matters of it is in the log.
+        let _ =
+            as_server(Path::new("cp"), directory).args(["-a", &data, "data"]).output().expect("cp");
+        let label: String = text(&format!("select labelfile from {stop}")).await.get(0);
+        let data = directory.join("data");
+        for leftover in ["postmaster.pid", "postmaster.opts"] {
+            let _ = fs::remove_file(data.join(leftover));
+        }
+        write_private(&data.join("backup_label"), &label);
+        write_private(&data.join("standby.signal"), "");
+    };
+    std::thread::scope(|scope| {
+        let copied = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(copy);
+        });
+        copied.join().expect("the copy is made");
+    });
+}
+
+/// The directory of PostgreSQL's server programs: `PG_BIN`, else what is installed.
 pub(crate) fn binaries() -> PathBuf {
+    if let Some(given) = std::env::var_os("PG_BIN").filter(|given| !given.is_empty()) {
+        return fs::canonicalize(given).expect("PG_BIN");
+    }
+    directory_of(&["initdb", "postgres"])
+        .expect("PostgreSQL's programs, in PATH or /usr/lib/postgresql")
+}
+
+/// `psql`, of whatever version: npm's PostgreSQL has none.
+pub(crate) fn psql() -> PathBuf {
+    directory_of(&["psql"]).expect("psql, in PATH or /usr/lib/postgresql").join("psql")
+}
+
+/// The directory that has all of `programs`, where links lead to.
+fn directory_of(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let mut installed: Vec<_> = fs::read_dir("/usr/lib/postgresql")
@@ -107,10 +157,9 @@ pub(crate) fn binaries() -> PathBuf {
     candidates.extend(installed.into_iter().rev());
     candidates
         .into_iter()
-        .filter_map(|directory| fs::canonicalize(directory.join("initdb")).ok())
-        .filter_map(|initdb| initdb.parent().map(Path::to_owned))
-        .find(|directory| ["postgres", "psql"].iter().all(|name| directory.join(name).exists()))
-        .expect("PostgreSQL's programs, in PATH or /usr/lib/postgresql")
+        .filter_map(|directory| fs::canonicalize(directory.join(programs[0])).ok())
+        .filter_map(|first| first.parent().map(Path::to_owned))
+        .find(|directory| programs.iter().all(|name| directory.join(name).exists()))
 }
 
 /// PostgreSQL refuses to run as root.

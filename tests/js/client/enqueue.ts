@@ -92,11 +92,11 @@ for (const [driver, produce] of Object.entries(producers)) {
   }
 }
 for (const [driver, work] of Object.entries({
-  pg: enqueue(pool, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
-  prisma: enqueue(prisma, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
-  drizzle: enqueueByDrizzle(db, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
+  pg: () => enqueue(pool, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
+  prisma: () => enqueue(prisma, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
+  drizzle: () => enqueueByDrizzle(db, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
 })) {
-  await work.catch((error: EnqueueError) => say({ type: 'misplaced', driver, code: error.code, hint: error.hint }));
+  await work().catch((error: EnqueueError) => say({ type: 'misplaced', driver, code: error.code, hint: error.hint }));
 }
 await prisma.$disconnect();
 await pool.end();

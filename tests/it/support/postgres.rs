@@ -152,6 +152,14 @@ impl TestDatabase {
         cluster().dsn(&self.name)
     }
 
+    /// The same as a URL, for programs that do not know the keyword form.
+    pub(crate) fn url(&self) -> String {
+        match cluster() {
+            Cluster::Private(postgres) => postgres.url(&self.name),
+            Cluster::Given(url) => with_database(url, &self.name),
+        }
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -1,0 +1,4 @@
+//! The TypeScript package: typed producers by every driver, and a subscriber that notices gaps.
+
+mod enqueue;
+mod subscribe;

@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 use super::failure::Exit;
 use super::flags::SettingFlags;
 use super::{
-    adopt, capture, channel, dev, doctor, emulator, events, health, holds, migrate, prune, run,
-    scrub, tail, types,
+    adopt, capture, channel, dev, doctor, emulator, events, health, holds, migrate, pause, prune,
+    run, scrub, tail, types,
 };
 use crate::config::Needs;
 
@@ -26,6 +26,7 @@ Examples:
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay pause --type orders.order.created --for 15m  publish none of these for now
   outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
   outbox-relay adopt --table app.outbox             publish from a table that you have already
@@ -91,6 +92,10 @@ pub(super) enum Command {
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Stop publishing: everything, tenants, or event types; writers go on
+    Pause(pause::PauseOptions),
+    /// End a pause
+    Resume(pause::ResumeOptions),
     /// Watch events as they are written and settled
     Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
@@ -119,6 +124,8 @@ impl Command {
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),
             Self::Holds(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
             | Self::Tail(_)
             | Self::Prune(_)
             | Self::Scrub(_)

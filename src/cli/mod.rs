@@ -22,6 +22,7 @@ mod logging;
 mod migrate;
 mod operate;
 mod output;
+mod pause;
 mod progress;
 mod prune;
 mod run;
@@ -137,6 +138,8 @@ async fn execute_until_done(command: Command, configuration: Configuration) -> R
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Pause(options) => pause::pause(&options, &context).await,
+        Command::Resume(options) => pause::resume(&options, &context).await,
         Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Adopt(options) => adopt::execute(&options, &context).await,

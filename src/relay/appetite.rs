@@ -151,7 +151,7 @@ mod tests {
         };
         let runs: Vec<Run> = (0..tenants).map(run).collect();
         let tenants = runs.iter().map(|run| run.tenant_id.clone()).collect();
-        Claim { runs, tenants, owner: LockOwner::default() }
+        Claim { runs, tenants, owner: LockOwner::default(), paused: None }
     }
 
     fn next(appetite: &Appetite) -> (i64, i64) {

@@ -23,6 +23,7 @@ use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
+use crate::store::pause::Paused;
 use crate::store::session::{NewGroup, Session, Store};
 
 /// What every batch needs.
@@ -61,6 +62,8 @@ pub(super) struct ClaimRead {
     pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
+    /// What is paused, if anything is.
+    pub(super) paused: Option<Paused>,
 }
 
 /// Who else's events travel with a claim's.
@@ -143,7 +146,8 @@ impl Drain {
         // Nobody waits for it any more when the relay is stopping.
         let found = claim.runs.iter().map(|run| run.events.len()).sum();
         let last_tenant = claim.tenants.last().cloned();
-        _ = claimed.send(ClaimRead { more: full, found, last_tenant });
+        let paused = claim.paused;
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
             self.metrics.found_by_sweep(&claim);

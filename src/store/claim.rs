@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
+use super::pause::Paused;
 use super::session::{Session, answered};
 use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
@@ -40,6 +41,8 @@ pub struct Claim {
     pub tenants: Vec<TenantId>,
     /// The server process that holds their locks.
     pub owner: LockOwner,
+    /// What is paused, if anything is.
+    pub paused: Option<Paused>,
 }
 
 /// A tenant that is sent by itself.
@@ -183,11 +186,12 @@ impl Session {
             begun?;
             let locked = locked?;
             let owner = locked.first().map(|row| row.try_get(1)).transpose()?.unwrap_or_default();
-            let tenants: Vec<String> =
-                locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-            let runs = runs(&rows?)?;
-            let tenants = tenants.into_iter().map(TenantId::new).collect();
-            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner: LockOwner(owner) }))
+            let named: Result<Vec<Option<String>>, _> =
+                locked.iter().map(|r| r.try_get(0)).collect();
+            let (runs, paused) = (runs(&rows?)?, Paused::of(&locked)?);
+            let tenants = named?.into_iter().flatten().map(TenantId::new).collect();
+            let claim = Claim { runs, tenants, owner: LockOwner(owner), paused };
+            Ok((OpenDrain { session: self }, claim))
         })
         .await
     }
@@ -218,7 +222,7 @@ impl Session {
             let suspect = Suspect {
                 crashes: row.try_get(2)?,
                 ids_forgotten: row.try_get(3)?,
-                claim: Claim { runs, tenants: vec![TenantId::new(tenant)], owner },
+                claim: Claim { runs, tenants: vec![TenantId::new(tenant)], owner, paused: None },
             };
             Ok((OpenDrain { session: self }, Some(suspect)))
         })
@@ -313,10 +317,17 @@ impl OpenDrain {
     }
 }
 
-/// Groups the rows of read_runs, which come in the order of their tenants.
+/// Groups the rows of read_runs, which come in the order of their tenants. A run ends before an event of a
+/// paused type: what stands behind it waits with it.
 fn runs(rows: &[Row]) -> Result<Vec<Run>, StoreError> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut ended: Option<&str> = None;
     for row in rows {
+        let tenant: &str = row.try_get("tenant_id")?;
+        if ended == Some(tenant) || row.try_get("paused")? {
+            ended = Some(tenant);
+            continue;
+        }
         let claimed = claimed(row)?;
         match runs.last_mut() {
             Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),

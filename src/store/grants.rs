@@ -29,6 +29,7 @@ const RELAY: Grants = &[
     ("redelivery", "select"),
     ("tenant_policy", "select"),
     ("crash", "select, insert, update, delete"),
+    ("pause", "select"),
     ("awake_until", "select, update"),
 ];
 
@@ -55,6 +56,7 @@ const VIEWER: Grants = &[
     ("redelivery", "select"),
     ("tenant_policy", "select"),
     ("crash", "select"),
+    ("pause", "select"),
     ("audit", "select"),
     ("adopted", "select"),
     ("adopted_owed", "select"),

@@ -3,7 +3,7 @@
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application), [`application`] (the same with what became of them, for `dev`),
-//! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
+//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod adopt;
@@ -27,6 +27,7 @@ pub mod migration_files;
 pub mod observe;
 pub mod operator;
 pub mod operator_statement;
+pub mod pause;
 pub mod producer;
 pub mod relation;
 pub mod retention;

@@ -15,27 +15,27 @@ use crate::support::outbox::{Outbox, count, insert};
 use crate::support::relay::{RelayCommand, RelayProcess};
 
 /// What a command left behind.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The objects of NDJSON.
-    fn objects(&self) -> Vec<Value> {
+    pub(crate) fn objects(&self) -> Vec<Value> {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Succeeded and said this.
-    fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         assert!(self.stdout.contains(text), "{text:?} is not in {}", self.stdout);
     }
 
     /// Failed with this code, one cause and one remedy, and nothing on stdout.
-    fn fails(&self, code: i32, text: &str) {
+    pub(crate) fn fails(&self, code: i32, text: &str) {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         assert!(self.stderr.contains(text), "{text:?} is not in {}", self.stderr);
         assert_eq!(self.stdout, "");
@@ -43,7 +43,7 @@ impl Ran {
 }
 
 /// Runs a command on a database, with nobody at the terminal.
-fn run(url: &str, args: &[&str]) -> Ran {
+pub(crate) fn run(url: &str, args: &[&str]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
         .args(args)
         .current_dir(std::env::temp_dir())
@@ -69,7 +69,7 @@ async fn insert_failed(client: &Client, tenant: &str, payload: &str) -> String {
 }
 
 /// What subscribers of a tenant got, by `payload.n`.
-fn numbers(got: &[Got], tenant: &str) -> Vec<i64> {
+pub(crate) fn numbers(got: &[Got], tenant: &str) -> Vec<i64> {
     let channel = format!("tenant:{tenant}");
     got.iter().filter(|m| m.channel == channel).map(Got::n).collect()
 }

@@ -28,6 +28,7 @@ mod migration_files;
 mod migrations;
 mod outage;
 mod packaging;
+mod pause;
 mod prisma;
 mod private_postgres;
 mod producers;

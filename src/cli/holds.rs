@@ -9,6 +9,9 @@ use crate::store::pause::Pause;
 /// How far a tenant's backlog is counted.
 pub(super) const BACKLOG_MAX: i64 = 10_000;
 
+/// The columns of [`row`] and [`paused`].
+pub(super) const HEAD: [&str; 6] = ["TENANT", "REASON", "SINCE", "UNTIL", "BACKLOG", "MESSAGE"];
+
 /// Holds that are read at once.
 const PAGE: i64 = 100;
 
@@ -83,11 +86,10 @@ async fn list(options: &ListOptions, context: &Context) -> Result<(), Failure> {
         return holds.iter().try_for_each(operate::json);
     }
     let rows: Vec<Vec<String>> = pauses.iter().map(paused).chain(holds.iter().map(row)).collect();
-    let head = ["TENANT", "REASON", "SINCE", "UNTIL", "BACKLOG", "MESSAGE"];
-    operate::lines(&table::lines(&head, &rows))
+    operate::lines(&table::lines(&HEAD, &rows))
 }
 
-fn paused(pause: &Pause) -> Vec<String> {
+pub(super) fn paused(pause: &Pause) -> Vec<String> {
     vec![
         pause::in_words(pause),
         "paused".to_owned(),
@@ -102,7 +104,7 @@ fn time(time: &str) -> String {
     time.get(..19).map_or_else(|| time.to_owned(), |at| format!("{at}Z"))
 }
 
-fn row(hold: &HeldTenant) -> Vec<String> {
+pub(super) fn row(hold: &HeldTenant) -> Vec<String> {
     vec![
         hold.tenant_id.clone(),
         hold.reason.clone(),

@@ -15,6 +15,7 @@ mod check;
 mod configuration;
 mod environment;
 mod file;
+pub mod file_schema;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod load;

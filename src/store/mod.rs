@@ -3,7 +3,7 @@
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application), [`application`] (the same with what became of them, for `dev`),
-//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
+//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod adopt;
@@ -35,6 +35,7 @@ pub mod retention_statement;
 pub mod schema_name;
 pub mod session;
 pub mod statement;
+pub mod stats;
 pub mod stored_event;
 mod template;
 mod tls;

@@ -62,5 +62,8 @@ pub static ALL: [StatementText; 23] = [
     LAST_POSITION,
 ];
 
+/// For what is asked again and again.
+pub(super) const LOOK_SETTINGS: &str = include_str!("sql/observer_settings.sql");
+
 /// Opens every transaction of an operator.
 pub(super) const SETTINGS: &str = include_str!("sql/operator_settings.sql");

@@ -43,5 +43,6 @@ mod startup;
 mod subscribers;
 mod support;
 mod tail;
+mod takeover;
 mod top;
 mod typescript;

@@ -44,9 +44,9 @@ impl View {
 
 fn lines(view: &View) -> Vec<Line<'static>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
-    let still = if view.paused { "  [picture paused: p]" } else { "" };
+    let still = if view.paused { "[picture paused: p]  " } else { "" };
     let title =
-        Line::styled(format!("outbox-relay top  {}{still}", table::clean(&view.database)), bold);
+        Line::styled(format!("outbox-relay top  {still}{}", table::clean(&view.database)), bold);
     let mut lines = vec![title];
     match &view.stats {
         None => lines.push(Line::raw("looking…")),

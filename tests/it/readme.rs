@@ -33,6 +33,7 @@ fn every_test_that_the_readme_names_exists() {
         ("retention::prune", include_str!("retention/prune.rs")),
         ("migrations", include_str!("migrations.rs")),
         ("subscribers", include_str!("subscribers.rs")),
+        ("takeover", include_str!("takeover.rs")),
     ];
     let mut named = 0;
     for (module, source) in sources {

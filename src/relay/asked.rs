@@ -144,6 +144,7 @@ mod tests {
             // The last one has brought nothing.
             tenants: ["a", "g", "z", "empty"].map(TenantId::new).to_vec(),
             owner: LockOwner::default(),
+            locked: HashSet::new(),
         };
         assert!(cut(&mut claim, 4));
         let left: Vec<(&str, usize)> =

@@ -134,7 +134,9 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
-        let limits = self.appetite.limits();
+        let mut limits = self.appetite.limits();
+        // What is cut from a claim must not have been locked: it would look sent.
+        limits.lock_lone &= from.limit.is_none();
         let begun = Instant::now();
         let (open, mut claim) = session.claim(&from.cursor, &from.except, limits).await?;
         self.metrics.stage(Stage::Claim, begun.elapsed());
@@ -151,7 +153,7 @@ impl Drain {
         let (session, mut report) = if claim.tenants.is_empty() {
             (open.roll_back().await?, BatchReport::default())
         } else {
-            self.publish_claim(open, claim, With::Others).await?
+            self.publish_claim(open, claim, With::Others, begun).await?
         };
         report.progress |= was_cut;
         // Everybody else first: one of them may be the reason why relays go down.
@@ -169,6 +171,7 @@ impl Drain {
         open: OpenDrain,
         mut claim: Claim,
         with: With,
+        begun: Instant,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
@@ -184,9 +187,13 @@ impl Drain {
         self.record(&mut plan.parts, claim.owner).await?;
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
-        let locked = Instant::now();
-        keep_lockable(&open, &mut plan.parts).await?;
-        self.metrics.stage(Stage::Lock, locked.elapsed());
+        let locking = Instant::now();
+        let locked = if keep_lockable(&open, &mut plan.parts, &claim.locked, begun).await? {
+            self.metrics.stage(Stage::Lock, locking.elapsed());
+            locking
+        } else {
+            begun
+        };
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
@@ -282,12 +289,22 @@ fn new_group(part: &Part) -> Option<NewGroup> {
     }
 }
 
-/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it.
-async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), StoreError> {
-    if parts.is_empty() {
-        return Ok(());
-    }
+/// How old the locks of a claim may be when its request leaves; else they are taken again, which tells
+/// that the transaction is still there.
+const LOCK_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Returns whether
+/// PostgreSQL was asked, which it is not when the claim has `locked` them all.
+async fn keep_lockable(
+    open: &OpenDrain,
+    parts: &mut Vec<Part>,
+    locked: &HashSet<Seq>,
+    begun: Instant,
+) -> Result<bool, StoreError> {
     let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
+    if begun.elapsed() < LOCK_AGE_MAX && seqs.iter().all(|seq| locked.contains(seq)) {
+        return Ok(false);
+    }
     let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
     parts.retain(|part| {
         let whole = part.seqs.iter().all(|seq| locked.contains(seq));
@@ -296,7 +313,7 @@ async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), St
         }
         whole
     });
-    Ok(())
+    Ok(true)
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

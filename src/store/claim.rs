@@ -29,6 +29,8 @@ pub struct ClaimLimits {
     /// Bytes of one tenant at most; also the size beyond which an event's text is not fetched,
     /// because no message can hold it.
     pub bytes_per_tenant: i64,
+    /// Whether to lock, in the same round trip, the event of each tenant that has only one.
+    pub lock_lone: bool,
 }
 
 /// What a claim found.
@@ -40,6 +42,8 @@ pub struct Claim {
     pub tenants: Vec<TenantId>,
     /// The server process that holds their locks.
     pub owner: LockOwner,
+    /// Rows that are locked already.
+    pub locked: HashSet<Seq>,
 }
 
 /// A tenant that is sent by itself.
@@ -175,10 +179,11 @@ impl Session {
                 [&None::<&[&str]>, &limits.rows_per_tenant, &limits.bytes_per_tenant];
             // All travel in one round trip, each with a snapshot of its own; the first error is the one that
             // counts.
-            let (begun, locked, rows) = tokio::join!(
-                self.command(BEGIN),
+            let (begun, locked, rows, lone) = tokio::join!(
+                self.begin(),
                 self.query(Statement::LockTenants, &parameters),
                 self.query(Statement::ReadRuns, &read),
+                self.lock_lone(limits.lock_lone),
             );
             begun?;
             let locked = locked?;
@@ -187,7 +192,8 @@ impl Session {
                 locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
             let runs = runs(&rows?)?;
             let tenants = tenants.into_iter().map(TenantId::new).collect();
-            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner: LockOwner(owner) }))
+            let (owner, locked) = (LockOwner(owner), lone?);
+            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner, locked }))
         })
         .await
     }
@@ -206,7 +212,7 @@ impl Session {
             let round = millis(round);
             let parameters: [&(dyn ToSql + Sync); 1] = [&round];
             let (begun, locked) =
-                tokio::join!(self.command(BEGIN), self.query(Statement::LockSuspect, &parameters));
+                tokio::join!(self.begin(), self.query(Statement::LockSuspect, &parameters));
             begun?;
             let locked = locked?;
             let Some(row) = locked.first() else {
@@ -218,11 +224,30 @@ impl Session {
             let suspect = Suspect {
                 crashes: row.try_get(2)?,
                 ids_forgotten: row.try_get(3)?,
-                claim: Claim { runs, tenants: vec![TenantId::new(tenant)], owner },
+                claim: Claim {
+                    runs,
+                    tenants: vec![TenantId::new(tenant)],
+                    owner,
+                    locked: HashSet::new(),
+                },
             };
             Ok((OpenDrain { session: self }, Some(suspect)))
         })
         .await
+    }
+
+    /// Two statements without a round trip between them.
+    async fn begin(&self) -> Result<(), StoreError> {
+        let (begun, set) =
+            tokio::join!(self.command(BEGIN), self.run(Statement::DrainSettings, &[]));
+        begun.and(set)
+    }
+
+    async fn lock_lone(&self, wanted: bool) -> Result<HashSet<Seq>, StoreError> {
+        if !wanted {
+            return Ok(HashSet::new());
+        }
+        seqs_of(&self.query(Statement::LockLone, &[]).await?)
     }
 
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
@@ -239,8 +264,7 @@ impl OpenDrain {
     /// Any; drop the drain then.
     pub async fn lock_rows(&self, seqs: &[Seq]) -> Result<HashSet<Seq>, StoreError> {
         let seqs: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
-        let rows = answered(self.session.query(Statement::LockRows, &[&seqs])).await?;
-        rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
+        seqs_of(&answered(self.session.query(Statement::LockRows, &[&seqs])).await?)
     }
 
     /// Forgets the recorded groups of these tenants that can no longer be repeated as they were, and
@@ -311,6 +335,10 @@ impl OpenDrain {
         answered(self.session.command("rollback")).await?;
         Ok(self.session)
     }
+}
+
+fn seqs_of(rows: &[Row]) -> Result<HashSet<Seq>, StoreError> {
+    rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
 }
 
 /// Groups the rows of read_runs, which come in the order of their tenants.

@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::StoreError;
 use super::migrate::{self, STEPS};
 use super::session::{Store, answered};
-use super::statement::{self, ALL, BEGIN, StatementText};
+use super::statement::{self, ALL, BEGIN, Statement, StatementText};
 
 static SERVER: StatementText = StatementText {
     name: "diagnose_server",
@@ -220,6 +220,8 @@ impl Examination {
             [("lock_tenants", [&"", &tenants, &none]), ("read_runs", [&tenant, &rows, &bytes])];
         answered(async {
             self.client.batch_execute(BEGIN).await?;
+            let settings = Statement::DrainSettings.text().template;
+            self.client.query_typed(settings, &[]).await?;
             let mut plans = Vec::new();
             for (name, parameters) in &questions {
                 let Some(text) = ALL.iter().find(|text| text.name == *name) else { continue };

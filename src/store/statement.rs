@@ -12,6 +12,8 @@ pub(super) enum Statement {
     ReadRuns,
     RecordGroups,
     LockRows,
+    LockLone,
+    DrainSettings,
     PublishRows,
     FailRows,
     CountAttempts,
@@ -56,11 +58,13 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 22] = [
+pub static ALL: [StatementText; 24] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
+    statement!("lock_lone", []),
+    statement!("drain_settings", []),
     statement!("publish_rows", [INT8_ARRAY]),
     statement!("fail_rows", [INT8_ARRAY, TEXT_ARRAY]),
     statement!("count_attempts", [INT8_ARRAY, TEXT_ARRAY]),
@@ -92,7 +96,7 @@ impl Statement {
     }
 }
 
-/// Opens the drain transaction; several commands, so it goes by the simple protocol.
+/// Opens the drain transaction, by the simple protocol: prepared, it would be described at each call.
 pub(super) const BEGIN: &str = include_str!("sql/begin.sql");
 
 /// Asked once a connection, before anything is prepared.
@@ -113,6 +117,8 @@ mod tests {
             (Statement::ReadRuns, "read_runs"),
             (Statement::RecordGroups, "record_groups"),
             (Statement::LockRows, "lock_rows"),
+            (Statement::LockLone, "lock_lone"),
+            (Statement::DrainSettings, "drain_settings"),
             (Statement::PublishRows, "publish_rows"),
             (Statement::FailRows, "fail_rows"),
             (Statement::CountAttempts, "count_attempts"),

@@ -17,7 +17,7 @@ use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
 const LIMITS: ClaimLimits =
-    ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536 };
+    ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536, lock_lone: true };
 
 fn group(base: &str) -> NewGroup {
     let tenant_id = TenantId::new("a");

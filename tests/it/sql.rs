@@ -152,6 +152,7 @@ async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
     client.batch_execute("vacuum analyze outbox.event").await.unwrap();
     let begin = include_str!("../../src/store/sql/begin.sql");
     client.batch_execute(begin).await.unwrap();
+    client.batch_execute(include_str!("../../src/store/sql/drain_settings.sql")).await.unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, types, arguments) in [
         ("lock_tenants", "text, bigint, text[]", "('', 100, '{}')"),

@@ -61,7 +61,8 @@ async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does(
     place.sql("drop schema outbox cascade").await;
     store.migrate_up().await.expect("migrate");
     insert(&*place.admin().await, "a", "{}").await;
-    let limits = ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000 };
+    let limits =
+        ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000, lock_lone: true };
     let (_open, claim) = older.claim("", &[], limits).await.expect("claim");
     assert_eq!(claim.tenants.len(), 1);
     let younger = store.session().await.expect("session");

@@ -163,7 +163,7 @@ impl Drain {
         };
         // Nobody has to wait for an answer who has asked for so many events.
         let ask = async { from.limit.is_none() && self.floor.ask(&self.store).await };
-        let (done, waits_below) = tokio::join!(work, ask);
+        let (done, waits_below) = tokio::join!(Box::pin(work), Box::pin(ask));
         let (session, mut report) = done?;
         report.progress |= was_cut | waits_below;
         // Everybody else first: one of them may be the reason why relays go down.

@@ -123,7 +123,7 @@ impl World {
         let order = match self.fault {
             Fault::EventsFirst => [0, 2, 1],
             Fault::SequenceLast => [1, 0, 2],
-            _ => [0, 1, 2],
+            Fault::Nothing | Fault::PreparedAreNew | Fault::FirstWritersAreNew => [0, 1, 2],
         };
         match order[stage] {
             0 => look.issued = (self.last > 0).then_some(self.last),

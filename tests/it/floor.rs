@@ -166,9 +166,8 @@ async fn pages(client: &Client, name: &str, arguments: &str) -> i64 {
     let sql = format!("explain (analyze, buffers, format json) execute measured({arguments})");
     let rows = client.simple_query(&sql).await.unwrap();
     client.batch_execute("rollback; deallocate measured").await.unwrap();
-    let text = rows.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
+    let text = rows.iter().find_map(|message| {
+        if let SimpleQueryMessage::Row(row) = message { row.get(0) } else { None }
     });
     let plan: serde_json::Value = serde_json::from_str(text.unwrap()).unwrap();
     let of = |what: &str| plan[0]["Plan"][what].as_i64().unwrap();

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 use super::appetite::Appetite;
 use super::asked::cut;
 use super::fault_point::{self, Step};
+use super::floor_work::FloorWork;
 use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
@@ -32,6 +33,7 @@ pub(super) struct Drain {
     pub(super) side: SideSession,
     pub(super) ably: Client,
     pub(super) appetite: Appetite,
+    pub(super) floor: FloorWork,
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
@@ -61,6 +63,8 @@ pub(super) struct ClaimRead {
     pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
+    /// When to claim again in any case.
+    pub(super) again: Option<Instant>,
 }
 
 /// Who else's events travel with a claim's.
@@ -138,24 +142,34 @@ impl Drain {
         // What is cut from a claim must not have been locked: it would look sent.
         limits.lock_lone &= from.limit.is_none();
         let begun = Instant::now();
-        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits).await?;
-        self.metrics.stage(Stage::Claim, begun.elapsed());
+        let floor = self.floor.with(|floor| floor.value());
+        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, floor).await?;
+        let took = begun.elapsed();
+        self.metrics.stage(Stage::Claim, took);
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         let found = claim.runs.iter().map(|run| run.events.len()).sum();
+        self.floor.with(|floor| floor.claim_took(took, found, Instant::now()));
         let last_tenant = claim.tenants.last().cloned();
-        _ = claimed.send(ClaimRead { more: full, found, last_tenant });
+        let again = self.floor.with(|floor| floor.claimed(found));
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant, again });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
             self.metrics.found_by_sweep(&claim);
         }
-        let (session, mut report) = if claim.tenants.is_empty() {
-            (open.roll_back().await?, BatchReport::default())
-        } else {
-            self.publish_claim(open, claim, With::Others, begun).await?
+        let work = async {
+            if claim.tenants.is_empty() {
+                Ok((open.roll_back().await?, BatchReport::default()))
+            } else {
+                self.publish_claim(open, claim, With::Others, begun).await
+            }
         };
-        report.progress |= was_cut;
+        // Nobody has to wait for an answer who has asked for so many events.
+        let ask = async { from.limit.is_none() && self.floor.ask(&self.store).await };
+        let (done, waits_below) = tokio::join!(Box::pin(work), Box::pin(ask));
+        let (session, mut report) = done?;
+        report.progress |= was_cut | waits_below;
         // Everybody else first: one of them may be the reason why relays go down.
         if from.suspects && full {
             report.suspects_wait = true;

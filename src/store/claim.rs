@@ -162,7 +162,8 @@ pub struct OpenDrain {
 
 impl Session {
     /// Opens a drain transaction, locks tenants from the one after `cursor` on, and reads their
-    /// lowest pending events. Tenants in `except` are passed over.
+    /// lowest pending events. Tenants in `except` are passed over, and events below the position `floor`, but for those
+    /// of recorded groups; 0 is no floor.
     ///
     /// # Errors
     /// Any, with the connection dropped and so nothing claimed.
@@ -171,19 +172,21 @@ impl Session {
         cursor: &str,
         except: &[TenantId],
         limits: ClaimLimits,
+        floor: i64,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
             let except = texts(except);
-            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &except];
-            let read: [&(dyn ToSql + Sync); 3] =
-                [&None::<&[&str]>, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+            let parameters: [&(dyn ToSql + Sync); 4] = [&cursor, &limits.tenants, &except, &floor];
+            let ClaimLimits { rows_per_tenant, bytes_per_tenant, .. } = limits;
+            let read: [&(dyn ToSql + Sync); 4] =
+                [&None::<&[&str]>, &rows_per_tenant, &bytes_per_tenant, &floor];
             // All travel in one round trip, each with a snapshot of its own; the first error is the one that
             // counts.
             let (begun, locked, rows, lone) = tokio::join!(
                 self.begin(),
                 self.query(Statement::LockTenants, &parameters),
                 self.query(Statement::ReadRuns, &read),
-                self.lock_lone(limits.lock_lone),
+                self.lock_lone(limits.lock_lone, floor),
             );
             begun?;
             let locked = locked?;
@@ -243,16 +246,16 @@ impl Session {
         begun.and(set)
     }
 
-    async fn lock_lone(&self, wanted: bool) -> Result<HashSet<Seq>, StoreError> {
+    async fn lock_lone(&self, wanted: bool, floor: i64) -> Result<HashSet<Seq>, StoreError> {
         if !wanted {
             return Ok(HashSet::new());
         }
-        seqs_of(&self.query(Statement::LockLone, &[]).await?)
+        seqs_of(&self.query(Statement::LockLone, &[&floor]).await?)
     }
 
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
-        let parameters: [&(dyn ToSql + Sync); 3] =
-            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant, &0_i64];
         runs(&self.query(Statement::ReadRuns, &parameters).await?)
     }
 }

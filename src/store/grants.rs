@@ -30,6 +30,8 @@ const RELAY: Grants = &[
     ("tenant_policy", "select"),
     ("crash", "select, insert, update, delete"),
     ("awake_until", "select, update"),
+    // Where claims may begin rests on what the sequence has given out.
+    ("event_seq_seq", "select"),
 ];
 
 /// Inserts by hand, where `enqueue` is not wanted: the columns that make an event, none that settles one.

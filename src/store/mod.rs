@@ -18,6 +18,7 @@ pub mod diagnose;
 pub mod driver;
 pub mod dsn;
 pub mod error;
+pub mod floor;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod grants;

@@ -213,7 +213,8 @@ async fn a_thousand_events_cost_two_round_trips_more_than_one() {
     let quiet = Quiet::start("costmany").await;
     let [round_trips, statements, bytes] = quiet.least("many", 1_000, 3).await;
     // 100 events a tenant are one group each, recorded together before they leave, and then locked.
-    assert!(round_trips <= 7, "{round_trips} round trips for 1,000 events");
-    assert!(statements <= 16, "{statements} statements for 1,000 events");
+    // Beside them, four times a second at most: where claims may begin, whether anything waits below, and a claim after it.
+    assert!(round_trips <= 10, "{round_trips} round trips for 1,000 events");
+    assert!(statements <= 24, "{statements} statements for 1,000 events");
     assert!(bytes <= 600_000, "{bytes} bytes for 1,000 events");
 }

@@ -114,6 +114,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             tenants: as_i64(settings.batch_tenants),
             rows_per_tenant: as_i64(settings.rows_per_tenant),
             bytes_per_tenant: as_i64(settings.max_message_bytes),
+            lock_lone: true,
         },
         plan: PlanLimits {
             message_bytes_max: settings.max_message_bytes,

@@ -25,6 +25,8 @@ const ROWS_MIN: i64 = 16;
 struct Learned {
     tenants: i64,
     rows: i64,
+    /// No tenant had more than one event.
+    lone: bool,
 }
 
 /// What the next claim asks for.
@@ -39,7 +41,7 @@ pub(super) struct Appetite {
 impl Appetite {
     /// Never more than `most`, with `slots` batches under way.
     pub(super) fn new(most: ClaimLimits, plan: PlanLimits, slots: usize) -> Self {
-        let learned = Learned { tenants: TENANTS_MIN, rows: most.rows_per_tenant };
+        let learned = Learned { tenants: TENANTS_MIN, rows: most.rows_per_tenant, lone: true };
         let claim_bytes = BYTES_IN_FLIGHT / slots.max(1);
         Self {
             most,
@@ -55,6 +57,7 @@ impl Appetite {
         ClaimLimits {
             tenants: learned.tenants.min(self.most.tenants),
             rows_per_tenant: learned.rows.min(self.most.rows_per_tenant),
+            lock_lone: self.most.lock_lone && learned.lone,
             ..self.most
         }
     }
@@ -76,6 +79,7 @@ impl Appetite {
         });
         let most = self.most;
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.lone = claim.runs.iter().all(|run| run.events.len() == 1);
         learned.tenants = count(self.claim_bytes / per_tenant).max(TENANTS_MIN);
         if let Some(fit) = fit.max() {
             // Slowly down, at once up.
@@ -106,13 +110,19 @@ fn bytes_of(run: &Run) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::domain::event::{Event, Seq, TenantId};
     use crate::domain::policy::OnFailed;
     use crate::store::claim::{Claimed, LockOwner};
 
-    const MOST: ClaimLimits =
-        ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536 };
+    const MOST: ClaimLimits = ClaimLimits {
+        tenants: 100,
+        rows_per_tenant: 500,
+        bytes_per_tenant: 65_536,
+        lock_lone: true,
+    };
 
     fn appetite() -> Appetite {
         let on_failed = OnFailed::Skip;
@@ -151,7 +161,8 @@ mod tests {
         };
         let runs: Vec<Run> = (0..tenants).map(run).collect();
         let tenants = runs.iter().map(|run| run.tenant_id.clone()).collect();
-        Claim { runs, tenants, owner: LockOwner::default(), paused: None }
+        let (owner, locked) = (LockOwner::default(), HashSet::new());
+        Claim { runs, tenants, owner, locked, paused: None }
     }
 
     fn next(appetite: &Appetite) -> (i64, i64) {

@@ -14,6 +14,7 @@ use super::asked::Asked;
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
 use super::flag_work::FlagWork;
+use super::floor::Floor;
 use super::metrics::WokenBy;
 use super::monitor::Monitor;
 use super::pace::{AccountPace, ChannelPace};
@@ -173,6 +174,9 @@ impl Coordinator {
             self.next_suspects = now + self.config.wake.sweep_interval;
         }
         let by_sweep = self.wake.claim_is_swept();
+        if by_sweep {
+            self.drain.floor.with(Floor::woken);
+        }
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
         let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
         self.batches.spawn(drain.batch(session, from, claimed));
@@ -185,11 +189,14 @@ impl Coordinator {
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
-        let Some(ClaimRead { more, found, last_tenant, paused }) = read else {
+        let Some(ClaimRead { more, found, last_tenant, again, paused }) = read else {
             return self.wake.handle(Input::ClaimFailed, Instant::now());
         };
         self.pauses(paused);
         self.more(more);
+        if let Some(again) = again {
+            self.wake.handle(Input::DueAt(again), Instant::now());
+        }
         if let Some(tenant) = last_tenant {
             self.cursor.clear();
             self.cursor.push_str(tenant.as_str());
@@ -293,6 +300,8 @@ impl Coordinator {
         if self.config.once {
             return Err(error.into());
         }
+        // Another server may answer next, which has lost what this one had committed.
+        self.drain.floor.with(Floor::forget);
         self.monitor.database_failed(&error.to_string());
         let pause = self.database.failed(&error.to_string(), now);
         if pause.say {

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 use super::appetite::Appetite;
 use super::asked::cut;
 use super::fault_point::{self, Step};
+use super::floor_work::FloorWork;
 use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
@@ -33,6 +34,7 @@ pub(super) struct Drain {
     pub(super) side: SideSession,
     pub(super) ably: Client,
     pub(super) appetite: Appetite,
+    pub(super) floor: FloorWork,
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
@@ -64,6 +66,8 @@ pub(super) struct ClaimRead {
     pub(super) last_tenant: Option<TenantId>,
     /// What is paused, if anything is.
     pub(super) paused: Option<Paused>,
+    /// When to claim again in any case.
+    pub(super) again: Option<Instant>,
 }
 
 /// Who else's events travel with a claim's.
@@ -137,27 +141,39 @@ impl Drain {
             _ => self.store.session().await?,
         };
         fault_point::pass(Step::BeforeClaim);
-        let limits = self.appetite.limits();
+        let mut limits = self.appetite.limits();
+        // What is cut from a claim must not have been locked: it would look sent.
+        limits.lock_lone &= from.limit.is_none();
         let begun = Instant::now();
-        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits).await?;
-        self.metrics.stage(Stage::Claim, begun.elapsed());
+        let floor = self.floor.with(|floor| floor.value());
+        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, floor).await?;
+        let took = begun.elapsed();
+        self.metrics.stage(Stage::Claim, took);
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
         let found = claim.runs.iter().map(|run| run.events.len()).sum();
+        self.floor.with(|floor| floor.claim_took(took, found, Instant::now()));
         let last_tenant = claim.tenants.last().cloned();
+        let again = self.floor.with(|floor| floor.claimed(found));
         let paused = claim.paused;
-        _ = claimed.send(ClaimRead { more: full, found, last_tenant, paused });
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant, again, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
             self.metrics.found_by_sweep(&claim);
         }
-        let (session, mut report) = if claim.tenants.is_empty() {
-            (open.roll_back().await?, BatchReport::default())
-        } else {
-            self.publish_claim(open, claim, With::Others).await?
+        let work = async {
+            if claim.tenants.is_empty() {
+                Ok((open.roll_back().await?, BatchReport::default()))
+            } else {
+                self.publish_claim(open, claim, With::Others, begun).await
+            }
         };
-        report.progress |= was_cut;
+        // Nobody has to wait for an answer who has asked for so many events.
+        let ask = async { from.limit.is_none() && self.floor.ask(&self.store).await };
+        let (done, waits_below) = tokio::join!(Box::pin(work), Box::pin(ask));
+        let (session, mut report) = done?;
+        report.progress |= was_cut | waits_below;
         // Everybody else first: one of them may be the reason why relays go down.
         if from.suspects && full {
             report.suspects_wait = true;
@@ -173,6 +189,7 @@ impl Drain {
         open: OpenDrain,
         mut claim: Claim,
         with: With,
+        begun: Instant,
     ) -> Result<(Session, BatchReport), StoreError> {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
@@ -188,9 +205,13 @@ impl Drain {
         self.record(&mut plan.parts, claim.owner).await?;
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
-        let locked = Instant::now();
-        keep_lockable(&open, &mut plan.parts).await?;
-        self.metrics.stage(Stage::Lock, locked.elapsed());
+        let locking = Instant::now();
+        let locked = if keep_lockable(&open, &mut plan.parts, &claim.locked, begun).await? {
+            self.metrics.stage(Stage::Lock, locking.elapsed());
+            locking
+        } else {
+            begun
+        };
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
@@ -286,12 +307,22 @@ fn new_group(part: &Part) -> Option<NewGroup> {
     }
 }
 
-/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it.
-async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), StoreError> {
-    if parts.is_empty() {
-        return Ok(());
-    }
+/// How old the locks of a claim may be when its request leaves; else they are taken again, which tells
+/// that the transaction is still there.
+const LOCK_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Returns whether
+/// PostgreSQL was asked, which it is not when the claim has `locked` them all.
+async fn keep_lockable(
+    open: &OpenDrain,
+    parts: &mut Vec<Part>,
+    locked: &HashSet<Seq>,
+    begun: Instant,
+) -> Result<bool, StoreError> {
     let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
+    if begun.elapsed() < LOCK_AGE_MAX && seqs.iter().all(|seq| locked.contains(seq)) {
+        return Ok(false);
+    }
     let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
     parts.retain(|part| {
         let whole = part.seqs.iter().all(|seq| locked.contains(seq));
@@ -300,7 +331,7 @@ async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), St
         }
         whole
     });
-    Ok(())
+    Ok(true)
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

@@ -4,7 +4,8 @@
 //! `FAILPOINT_CRASH_AT=after_claim:3` kills the process, as `kill -9` would, when it comes to that step
 //! for the third time. `FAILPOINT_STOP_AT` stops it (SIGSTOP), `FAILPOINT_TERM_AT` sends it SIGTERM.
 //! `FAILPOINT_CRASH_ON=a.type` kills it whenever an event of that type is about to be sent,
-//! `FAILPOINT_PANIC_ON` has the encoding of such an event panic.
+//! `FAILPOINT_PANIC_ON` has the encoding of such an event panic. `FAILPOINT_FLOOR` has claims begin at a floor from
+//! the start, without the slow claims that are its reason.
 
 /// A step between two effects that others can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +29,16 @@ mod unarmed {
     pub(in super::super) fn pass(_: super::Step) {}
     pub(in super::super) fn send(_: &str) {}
     pub(in super::super) fn encode(_: &str) {}
+    pub(in super::super) fn floor_wanted() -> Option<std::time::Duration> {
+        None
+    }
 }
 
 #[cfg(not(debug_assertions))]
-pub(super) use unarmed::{encode, pass, send};
+pub(super) use unarmed::{encode, floor_wanted, pass, send};
 
 #[cfg(debug_assertions)]
-pub(super) use armed::{encode, pass, send};
+pub(super) use armed::{encode, floor_wanted, pass, send};
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -90,6 +94,11 @@ mod armed {
         static DEADLY: OnceLock<Option<String>> = OnceLock::new();
         let deadly = DEADLY.get_or_init(|| std::env::var("FAILPOINT_PANIC_ON").ok());
         assert!(deadly.as_deref() != Some(event_type), "a test asked for this");
+    }
+
+    /// For how long claims are to begin at a floor in any case.
+    pub(in super::super) fn floor_wanted() -> Option<std::time::Duration> {
+        std::env::var_os("FAILPOINT_FLOOR").map(|_| std::time::Duration::from_secs(86_400))
     }
 
     fn name(step: Step) -> &'static str {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::drain::Drain;
+use super::floor::Floor;
 use super::news::News;
 use super::wake::Input;
 use crate::store::error::StoreError;
@@ -122,6 +123,10 @@ impl Listener {
                 heard = listening.next() => {
                     let heard = heard?;
                     if heard.channel == bell_channel {
+                        // Something else than an insert: an event waits again (triggers/event_again.sql).
+                        if !heard.payload.is_empty() {
+                            self.drain.floor.with(Floor::forget);
+                        }
                         self.bell.notify_one();
                     } else if let Some(took) = canary.heard(&heard.payload, self.canary_interval) {
                         self.up(was_up, took).await?;

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` (how they travel), `listener` (how the bell
-//! is heard), `flag_work` (when it need not ring), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
+//! is heard), `flag_work` (when it need not ring), `floor` and `floor_work` (where claims may begin), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
 
 mod appetite;
@@ -13,6 +13,8 @@ mod database_state;
 mod drain;
 mod fault_point;
 mod flag_work;
+mod floor;
+mod floor_work;
 pub mod health;
 pub mod housekeeping;
 mod inspection;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -12,6 +13,7 @@ use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
+use super::floor_work::FloorWork;
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::monitor::Monitor;
@@ -159,6 +161,7 @@ impl Relay {
             store: self.store,
             ably: self.ably,
             appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
+            floor: FloorWork::new(Instant::now()),
             plan_limits: self.config.plan,
             metrics: self.metrics,
             validation: self.validation,

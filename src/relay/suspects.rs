@@ -50,7 +50,7 @@ impl Drain {
             let one = if suspect.crashes >= SPLIT_CRASHES {
                 self.hold_or_split(open, suspect).await?
             } else {
-                self.publish_claim(open, suspect.claim, With::Nobody).await?
+                self.publish_claim(open, suspect.claim, With::Nobody, Instant::now()).await?
             };
             session = one.0;
             // An outage: the rest would meet it too.
@@ -70,7 +70,7 @@ impl Drain {
         let Suspect { claim, crashes, ids_forgotten } = suspect;
         let (Some(tenant_id), Some(run)) = (claim.tenants.first().cloned(), claim.runs.first())
         else {
-            return self.publish_claim(open, claim, With::Nobody).await;
+            return self.publish_claim(open, claim, With::Nobody, Instant::now()).await;
         };
         let mut settlement = Settlement::default();
         let mut report = BatchReport { progress: true, ..BatchReport::default() };
@@ -93,7 +93,7 @@ impl Drain {
             );
             settlement.forget_groups.push(tenant_id);
         } else {
-            return self.publish_claim(open, claim, With::Nobody).await;
+            return self.publish_claim(open, claim, With::Nobody, Instant::now()).await;
         }
         Ok((open.settle(&settlement).await?, report))
     }

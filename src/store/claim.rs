@@ -13,6 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
 use super::pause::Paused;
+use super::run_rows::runs;
 use super::session::{Session, answered};
 use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
@@ -30,6 +31,8 @@ pub struct ClaimLimits {
     /// Bytes of one tenant at most; also the size beyond which an event's text is not fetched,
     /// because no message can hold it.
     pub bytes_per_tenant: i64,
+    /// Whether to lock, in the same round trip, the event of each tenant that has only one.
+    pub lock_lone: bool,
 }
 
 /// What a claim found.
@@ -43,6 +46,8 @@ pub struct Claim {
     pub owner: LockOwner,
     /// What is paused, if anything is.
     pub paused: Option<Paused>,
+    /// Rows that are locked already.
+    pub locked: HashSet<Seq>,
 }
 
 /// A tenant that is sent by itself.
@@ -161,7 +166,8 @@ pub struct OpenDrain {
 
 impl Session {
     /// Opens a drain transaction, locks tenants from the one after `cursor` on, and reads their
-    /// lowest pending events. Tenants in `except` are passed over.
+    /// lowest pending events. Tenants in `except` are passed over, and events below the position `floor`, but for those
+    /// of recorded groups; 0 is no floor.
     ///
     /// # Errors
     /// Any, with the connection dropped and so nothing claimed.
@@ -170,18 +176,21 @@ impl Session {
         cursor: &str,
         except: &[TenantId],
         limits: ClaimLimits,
+        floor: i64,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
             let except = texts(except);
-            let parameters: [&(dyn ToSql + Sync); 3] = [&cursor, &limits.tenants, &except];
-            let read: [&(dyn ToSql + Sync); 3] =
-                [&None::<&[&str]>, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+            let parameters: [&(dyn ToSql + Sync); 4] = [&cursor, &limits.tenants, &except, &floor];
+            let ClaimLimits { rows_per_tenant, bytes_per_tenant, .. } = limits;
+            let read: [&(dyn ToSql + Sync); 4] =
+                [&None::<&[&str]>, &rows_per_tenant, &bytes_per_tenant, &floor];
             // All travel in one round trip, each with a snapshot of its own; the first error is the one that
             // counts.
-            let (begun, locked, rows) = tokio::join!(
-                self.command(BEGIN),
+            let (begun, locked, rows, lone) = tokio::join!(
+                self.begin(),
                 self.query(Statement::LockTenants, &parameters),
                 self.query(Statement::ReadRuns, &read),
+                self.lock_lone(limits.lock_lone, floor),
             );
             begun?;
             let locked = locked?;
@@ -190,8 +199,8 @@ impl Session {
                 locked.iter().map(|r| r.try_get(0)).collect();
             let (runs, paused) = (runs(&rows?)?, Paused::of(&locked)?);
             let tenants = named?.into_iter().flatten().map(TenantId::new).collect();
-            let claim = Claim { runs, tenants, owner: LockOwner(owner), paused };
-            Ok((OpenDrain { session: self }, claim))
+            let (owner, locked) = (LockOwner(owner), lone?);
+            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner, locked, paused }))
         })
         .await
     }
@@ -210,7 +219,7 @@ impl Session {
             let round = millis(round);
             let parameters: [&(dyn ToSql + Sync); 1] = [&round];
             let (begun, locked) =
-                tokio::join!(self.command(BEGIN), self.query(Statement::LockSuspect, &parameters));
+                tokio::join!(self.begin(), self.query(Statement::LockSuspect, &parameters));
             begun?;
             let locked = locked?;
             let Some(row) = locked.first() else {
@@ -222,16 +231,36 @@ impl Session {
             let suspect = Suspect {
                 crashes: row.try_get(2)?,
                 ids_forgotten: row.try_get(3)?,
-                claim: Claim { runs, tenants: vec![TenantId::new(tenant)], owner, paused: None },
+                claim: Claim {
+                    runs,
+                    tenants: vec![TenantId::new(tenant)],
+                    owner,
+                    locked: HashSet::new(),
+                    paused: None,
+                },
             };
             Ok((OpenDrain { session: self }, Some(suspect)))
         })
         .await
     }
 
+    /// Two statements without a round trip between them.
+    async fn begin(&self) -> Result<(), StoreError> {
+        let (begun, set) =
+            tokio::join!(self.command(BEGIN), self.run(Statement::DrainSettings, &[]));
+        begun.and(set)
+    }
+
+    async fn lock_lone(&self, wanted: bool, floor: i64) -> Result<HashSet<Seq>, StoreError> {
+        if !wanted {
+            return Ok(HashSet::new());
+        }
+        seqs_of(&self.query(Statement::LockLone, &[&floor]).await?)
+    }
+
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
-        let parameters: [&(dyn ToSql + Sync); 3] =
-            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant];
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant, &0_i64];
         runs(&self.query(Statement::ReadRuns, &parameters).await?)
     }
 }
@@ -243,8 +272,7 @@ impl OpenDrain {
     /// Any; drop the drain then.
     pub async fn lock_rows(&self, seqs: &[Seq]) -> Result<HashSet<Seq>, StoreError> {
         let seqs: Vec<i64> = seqs.iter().map(|seq| seq.0).collect();
-        let rows = answered(self.session.query(Statement::LockRows, &[&seqs])).await?;
-        rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
+        seqs_of(&answered(self.session.query(Statement::LockRows, &[&seqs])).await?)
     }
 
     /// Forgets the recorded groups of these tenants that can no longer be repeated as they were, and
@@ -317,71 +345,8 @@ impl OpenDrain {
     }
 }
 
-/// Groups the rows of read_runs, which come in the order of their tenants. A run ends before an event of a
-/// paused type: what stands behind it waits with it.
-fn runs(rows: &[Row]) -> Result<Vec<Run>, StoreError> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut ended: Option<&str> = None;
-    for row in rows {
-        let tenant: &str = row.try_get("tenant_id")?;
-        if ended == Some(tenant) || row.try_get("paused")? {
-            ended = Some(tenant);
-            continue;
-        }
-        let claimed = claimed(row)?;
-        match runs.last_mut() {
-            Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),
-            _ => runs.push(new_run(row, claimed)?),
-        }
-    }
-    Ok(runs)
-}
-
-fn new_run(row: &Row, first: Claimed) -> Result<Run, StoreError> {
-    let base_id: Option<String> = row.try_get("base_id")?;
-    let events: Option<i32> = row.try_get("group_events")?;
-    let group = base_id.zip(events).map(|(base_id, events)| RecordedGroup {
-        base_id,
-        events: usize::try_from(events).unwrap_or_default(),
-    });
-    let on_failed: Option<&str> = row.try_get("on_failed")?;
-    Ok(Run {
-        tenant_id: first.event.tenant_id.clone(),
-        group,
-        hold_failures: row.try_get("hold_failures")?,
-        on_failed: on_failed.and_then(OnFailed::named),
-        events: vec![first],
-    })
-}
-
-fn claimed(row: &Row) -> Result<Claimed, StoreError> {
-    let payload: Option<String> = row.try_get("payload")?;
-    let bytes: i64 = row.try_get("bytes")?;
-    Ok(Claimed {
-        lock_trace: row.try_get("lock_trace")?,
-        oversize: payload.is_none().then_some(bytes),
-        waited: waited(row.try_get("waited_ms")?),
-        invalid: None,
-        event: Event {
-            seq: Seq(row.try_get("seq")?),
-            id: row.try_get("id")?,
-            tenant_id: TenantId::new(row.try_get::<_, String>("tenant_id")?),
-            aggregate_type: row.try_get("aggregate_type")?,
-            aggregate_id: row.try_get("aggregate_id")?,
-            event_type: row.try_get("event_type")?,
-            payload: payload.unwrap_or_default(),
-            headers: row.try_get("headers")?,
-            occurred_at: row.try_get("occurred_at")?,
-            payload_occurred_at: row.try_get("payload_occurred_at")?,
-            created_at: row.try_get("created_at")?,
-            attempts: row.try_get("attempts")?,
-            generation: row.try_get("generation")?,
-        },
-    })
-}
-
-fn waited(ms: Option<f64>) -> Option<Duration> {
-    Duration::try_from_secs_f64(ms?.max(0.0) / 1_000.0).ok()
+fn seqs_of(rows: &[Row]) -> Result<HashSet<Seq>, StoreError> {
+    rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
 }
 
 fn texts(tenants: &[TenantId]) -> Vec<&str> {

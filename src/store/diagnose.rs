@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::StoreError;
 use super::migrate::{self, STEPS};
 use super::session::{Store, answered};
-use super::statement::{self, ALL, BEGIN, StatementText};
+use super::statement::{self, ALL, BEGIN, Statement, StatementText};
 
 static SERVER: StatementText = StatementText {
     name: "diagnose_server",
@@ -215,11 +215,15 @@ impl Examination {
     pub async fn claim_plans(&self) -> Result<Vec<(&'static str, String)>, StoreError> {
         let none: Vec<String> = Vec::new();
         let tenant = vec!["tenant".to_owned()];
-        let (tenants, rows, bytes) = (100_i64, 500_i64, 65_536_i64);
-        let questions: [(&str, [&(dyn ToSql + Sync); 3]); 2] =
-            [("lock_tenants", [&"", &tenants, &none]), ("read_runs", [&tenant, &rows, &bytes])];
+        let (tenants, rows, bytes, floor) = (100_i64, 500_i64, 65_536_i64, 0_i64);
+        let questions: [(&str, [&(dyn ToSql + Sync); 4]); 2] = [
+            ("lock_tenants", [&"", &tenants, &none, &floor]),
+            ("read_runs", [&tenant, &rows, &bytes, &floor]),
+        ];
         answered(async {
             self.client.batch_execute(BEGIN).await?;
+            let settings = Statement::DrainSettings.text().template;
+            self.client.query_typed(settings, &[]).await?;
             let mut plans = Vec::new();
             for (name, parameters) in &questions {
                 let Some(text) = ALL.iter().find(|text| text.name == *name) else { continue };

@@ -31,6 +31,8 @@ const RELAY: Grants = &[
     ("crash", "select, insert, update, delete"),
     ("pause", "select"),
     ("awake_until", "select, update"),
+    // Where claims may begin rests on what the sequence has given out.
+    ("event_seq_seq", "select"),
 ];
 
 /// Inserts by hand, where `enqueue` is not wanted: the columns that make an event, none that settles one.

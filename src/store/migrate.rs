@@ -58,23 +58,25 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 11] = [
+pub static STEPS: [Step; 13] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
     step!(migrations / "0004_archive"),
     step!(migrations / "0005_bell"),
+    step!(migrations / "0006_vacuum"),
     step!(migrations / "0007_adopted"),
     step!(migrations / "0008_pause"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
+    step!(triggers / "event_again"),
     step!(triggers / "enqueue"),
     step!(triggers / "event_adopted"),
 ];
 
 /// The triggers that must be there and enabled.
-const TRIGGERS: [&str; 4] =
-    ["event_bell", "event_guard", "event_adopted_settled", "event_write_back"];
+const TRIGGERS: [&str; 5] =
+    ["event_bell", "event_guard", "event_again", "event_adopted_settled", "event_write_back"];
 
 /// How long a step waits for another process that is migrating.
 const QUEUE_TIMEOUT: &str = "60s";

@@ -18,6 +18,7 @@ pub mod diagnose;
 pub mod driver;
 pub mod dsn;
 pub mod error;
+pub mod floor;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod grants;
@@ -32,6 +33,7 @@ pub mod producer;
 pub mod relation;
 pub mod retention;
 pub mod retention_statement;
+mod run_rows;
 pub mod schema_name;
 pub mod session;
 pub mod statement;

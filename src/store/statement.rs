@@ -12,6 +12,8 @@ pub(super) enum Statement {
     ReadRuns,
     RecordGroups,
     LockRows,
+    LockLone,
+    DrainSettings,
     PublishRows,
     FailRows,
     CountAttempts,
@@ -30,6 +32,10 @@ pub(super) enum Statement {
     RaiseFlag,
     ReadFlag,
     ReadWriters,
+    IssuedPositions,
+    LowestPending,
+    NextPending,
+    PendingBelow,
 }
 
 /// What is known of a statement before it is prepared.
@@ -56,11 +62,13 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 22] = [
-    statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
-    statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
+pub static ALL: [StatementText; 28] = [
+    statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
+    statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
+    statement!("lock_lone", [INT8]),
+    statement!("drain_settings", []),
     statement!("publish_rows", [INT8_ARRAY]),
     statement!("fail_rows", [INT8_ARRAY, TEXT_ARRAY]),
     statement!("count_attempts", [INT8_ARRAY, TEXT_ARRAY]),
@@ -79,6 +87,10 @@ pub static ALL: [StatementText; 22] = [
     statement!("raise_flag", [INT8]),
     statement!("read_flag", []),
     statement!("read_writers", [TEXT_ARRAY]),
+    statement!("issued_positions", []),
+    statement!("lowest_pending", [INT8]),
+    statement!("next_pending", [INT8, INT8]),
+    statement!("pending_below", [INT8]),
 ];
 
 impl Statement {
@@ -92,7 +104,7 @@ impl Statement {
     }
 }
 
-/// Opens the drain transaction; several commands, so it goes by the simple protocol.
+/// Opens the drain transaction, by the simple protocol: prepared, it would be described at each call.
 pub(super) const BEGIN: &str = include_str!("sql/begin.sql");
 
 /// Asked once a connection, before anything is prepared.
@@ -113,6 +125,8 @@ mod tests {
             (Statement::ReadRuns, "read_runs"),
             (Statement::RecordGroups, "record_groups"),
             (Statement::LockRows, "lock_rows"),
+            (Statement::LockLone, "lock_lone"),
+            (Statement::DrainSettings, "drain_settings"),
             (Statement::PublishRows, "publish_rows"),
             (Statement::FailRows, "fail_rows"),
             (Statement::CountAttempts, "count_attempts"),
@@ -131,6 +145,10 @@ mod tests {
             (Statement::RaiseFlag, "raise_flag"),
             (Statement::ReadFlag, "read_flag"),
             (Statement::ReadWriters, "read_writers"),
+            (Statement::IssuedPositions, "issued_positions"),
+            (Statement::LowestPending, "lowest_pending"),
+            (Statement::NextPending, "next_pending"),
+            (Statement::PendingBelow, "pending_below"),
         ] {
             assert_eq!(statement.text().name, name);
         }

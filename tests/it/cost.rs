@@ -184,11 +184,12 @@ impl Quiet {
     }
 
     /// The least of five: a sweep or a late ring may add a claim that finds nothing.
-    async fn least(&self, tenant: &str, events: i64) -> [usize; 3] {
+    async fn least(&self, tenant: &str, events: i64, warm: i64) -> [usize; 3] {
         let mut least = [usize::MAX; 3];
         for _ in 0..5 {
-            // The next claim asks for what the last one has taught: small events, so many tenants.
-            self.work("warm", 3).await;
+            // The next claim asks for what the last one has taught: small events, so many tenants; and one
+            // each, or more.
+            self.work("warm", warm).await;
             let counts = self.work(tenant, events).await;
             least = std::array::from_fn(|i| least[i].min(counts[i]));
         }
@@ -199,19 +200,21 @@ impl Quiet {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_event_costs_five_round_trips() {
     let quiet = Quiet::start("costlone").await;
-    let [round_trips, statements, bytes] = quiet.least("lone", 1).await;
-    // Claim, lock, settle; and a claim that finds nothing, which is rolled back. The notification is none.
+    let [round_trips, statements, bytes] = quiet.least("lone", 1, 1).await;
+    // Claim, settle; a claim that finds nothing, which is rolled back; and a look at the flag after a ring, for
+    // however many events. The notification is none.
     assert!(round_trips <= 5, "{round_trips} round trips for one event");
-    assert!(statements <= 10, "{statements} statements for one event");
+    assert!(statements <= 14, "{statements} statements for one event");
     assert!(bytes <= 4_000, "{bytes} bytes for one event");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_events_cost_one_round_trip_more_than_one() {
+async fn a_thousand_events_cost_two_round_trips_more_than_one() {
     let quiet = Quiet::start("costmany").await;
-    let [round_trips, statements, bytes] = quiet.least("many", 1_000).await;
-    // 100 events a tenant are one group each, recorded together before they leave.
-    assert!(round_trips <= 6, "{round_trips} round trips for 1,000 events");
-    assert!(statements <= 12, "{statements} statements for 1,000 events");
+    let [round_trips, statements, bytes] = quiet.least("many", 1_000, 3).await;
+    // 100 events a tenant are one group each, recorded together before they leave, and then locked.
+    // Beside them, four times a second at most: where claims may begin, whether anything waits below, and a claim after it.
+    assert!(round_trips <= 10, "{round_trips} round trips for 1,000 events");
+    assert!(statements <= 24, "{statements} statements for 1,000 events");
     assert!(bytes <= 600_000, "{bytes} bytes for 1,000 events");
 }

@@ -17,7 +17,7 @@ use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
 const LIMITS: ClaimLimits =
-    ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536 };
+    ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536, lock_lone: true };
 
 fn group(base: &str) -> NewGroup {
     let tenant_id = TenantId::new("a");
@@ -31,12 +31,12 @@ async fn a_record_is_written_only_while_its_drain_holds_the_tenant() {
     insert_numbers(&client, "a", 0..2).await;
     let (store, side) = (outbox.store(), outbox.store().session().await.unwrap());
 
-    let (open, claim) = store.session().await.unwrap().claim("", &[], LIMITS).await.unwrap();
+    let (open, claim) = store.session().await.unwrap().claim("", &[], LIMITS, 0).await.unwrap();
     // What happens to a relay that is stopped for longer than its idle transaction may live.
     drop(open);
     let (open, next) = loop {
         let session = store.session().await.unwrap();
-        let (open, next) = session.claim("", &[], LIMITS).await.unwrap();
+        let (open, next) = session.claim("", &[], LIMITS, 0).await.unwrap();
         if !next.tenants.is_empty() {
             break (open, next);
         }

@@ -23,6 +23,7 @@ mod dev;
 mod doctor;
 mod drain;
 mod emulator_client;
+mod floor;
 mod http;
 mod in_flight;
 mod migration_files;

@@ -46,12 +46,15 @@ async fn the_claim_reads_the_table_by_index_only() {
         .unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, arguments, index) in [
-        ("lock_tenants", "('', 100, '{x}')", "event_pending"),
-        ("read_runs", "('{t1,t2}', 500, 65536)", "event_pending"),
+        ("lock_tenants", "('', 100, '{x}', 0)", "event_pending"),
+        ("read_runs", "('{t1,t2}', 500, 65536, 0)", "event_pending"),
         ("lock_rows", "('{1,2}')", "event_pkey"),
         ("publish_rows", "('{1,2}')", "event_pkey"),
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
         ("backlog", "(10)", "event_pending"),
+        ("lowest_pending", "(100)", "event_pending"),
+        ("next_pending", "(100, 200)", "event_pkey"),
+        ("pending_below", "(100)", "event_pending"),
         ("block_tenants", "('{1,2}')", "event_pkey"),
         ("read_events", "('{1,2}')", "event_pkey"),
         ("read_events_whole", "('{1,2}')", "event_pkey"),
@@ -148,7 +151,7 @@ async fn a_tenant_on_hold_brings_no_rows_even_to_who_has_its_lock() {
     let sql = SchemaName::new("outbox").unwrap().fill(read.template);
     let statement = client.prepare_typed(&sql, read.parameters).await.unwrap();
     let tenants = ["held", "over", "free"].as_slice();
-    let rows = client.query(&statement, &[&tenants, &10_i64, &1_000_i64]).await.unwrap();
+    let rows = client.query(&statement, &[&tenants, &10_i64, &1_000_i64, &0_i64]).await.unwrap();
     let tenants: Vec<&str> = rows.iter().map(|row| row.get("tenant_id")).collect();
     assert_eq!(tenants, ["over", "free"]);
 }
@@ -160,10 +163,11 @@ async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
     client.batch_execute("vacuum analyze outbox.event").await.unwrap();
     let begin = include_str!("../../src/store/sql/begin.sql");
     client.batch_execute(begin).await.unwrap();
+    client.batch_execute(include_str!("../../src/store/sql/drain_settings.sql")).await.unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, types, arguments) in [
-        ("lock_tenants", "text, bigint, text[]", "('', 100, '{}')"),
-        ("read_runs", "text[], bigint, bigint", "(null, 500, 65536)"),
+        ("lock_tenants", "text, bigint, text[], bigint", "('', 100, '{}', 7)"),
+        ("read_runs", "text[], bigint, bigint, bigint", "(null, 500, 65536, 7)"),
     ] {
         let statement = ALL.iter().find(|s| s.name == name).unwrap();
         let sql = format!("prepare {name}({types}) as {}", schema.fill(statement.template));
@@ -172,7 +176,10 @@ async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let plan = plan.join("\n");
         assert!(plan.contains("using event_pending on event"), "{name}:\n{plan}");
-        for other in ["event_pkey", "event_id_key", "Bitmap", "Seq Scan on event"] {
+        // Rows are read by position from the floor on, a bounded number of them, and nowhere else.
+        let by_position = usize::from(name == "lock_tenants");
+        assert_eq!(plan.matches("using event_pkey").count(), by_position, "{name}:\n{plan}");
+        for other in ["event_id_key", "Bitmap", "Seq Scan on event"] {
             assert!(!plan.contains(other), "{name} uses {other}:\n{plan}");
         }
     }

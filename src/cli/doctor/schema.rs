@@ -101,6 +101,7 @@ fn triggers(facts: &SchemaFacts, table: &str) -> Finding {
     for (name, without) in [
         ("event_bell", "events wait for the sweep"),
         ("event_guard", "a published event may become pending again"),
+        ("event_again", "events that are requeued may wait for up to 10 s"),
     ] {
         match facts.triggers.get(name).map(String::as_str) {
             None => {

@@ -10,6 +10,7 @@ use tracing::info;
 use super::Coordinator;
 use crate::relay::asked::Asked;
 use crate::relay::drain::ClaimRead;
+use crate::relay::floor::Floor;
 use crate::relay::metrics::WokenBy;
 use crate::relay::wake::Input;
 use crate::store::pause::Paused;
@@ -47,11 +48,14 @@ impl Coordinator {
 
     pub(super) fn woken(&mut self, by: WokenBy) {
         self.drain.metrics.woken(by);
+        self.drain.floor.with(Floor::woken);
         let input = if by == WokenBy::ListenerUp { Input::ListenerUp } else { Input::Notice };
         self.wake.handle(input, Instant::now());
     }
 
     pub(super) fn listener_said(&mut self, input: Input) {
+        // Requeues may have gone unheard, and it may be another server.
+        self.drain.floor.with(Floor::forget);
         if input == Input::ListenerUp {
             self.listening.cancel();
             self.monitor.listener(true);

@@ -5,6 +5,10 @@
 -- dropped and made anew, relays with older connections would lock by another key than the rest. A tenant
 -- that another relay has is passed over, and so are those in $3, whose channel is at its rate, and those that
 -- lock_suspect.sql takes one by one.
+-- $4 is the floor (relay::floor), or 0: no pending row is below it. Under a snapshot that is held for long, what was
+-- published since leaves its dead entries in event_pending, and each look for a tenant's first row goes to the table
+-- for every one of them. So as long as the rows from the floor on are few they are read by position, and say which
+-- tenants there are; when they are more, the entries below the floor are at least recognised without the table.
 -- Of what is paused (table pause) nobody is locked: with everything paused the walk does not even begin, and as
 -- long as no row is there nothing else is asked. Of a paused type is a tenant whose first event is; the rows behind it
 -- are left out where they are read (claim.rs). A recorded group goes all the same: it may be at Ably, and when the pause is over
@@ -20,28 +24,40 @@ with recursive now_paused as materialized (
          pg_catalog.count(*) filter (where p.scope = 'type') as types_paused,
          pg_catalog.min(p.until) filter (where pg_catalog.isfinite(p.until)) as next_end
     from :"schema".pause p where p.until > pg_catalog.statement_timestamp()
+), recent as materialized (
+  select e.tenant_id, e.status from :"schema".event e where $4::bigint > 0 and e.seq >= $4 order by e.seq limit 2001
+), few as materialized (
+  select $4 > 0 and count(*) <= 2000 as are from recent
 ), after_cursor as (
   (select e.tenant_id from :"schema".event e
-    where e.status = 'pending' and e.tenant_id > $1 and not (select n.everything from now_paused n)
+    where e.status = 'pending' and e.tenant_id > $1 and e.seq >= $4 and not (select are from few)
+      and not (select n.everything from now_paused n)
     order by e.tenant_id limit 1)
   union all
   select (select e.tenant_id from :"schema".event e
-           where e.status = 'pending' and e.tenant_id > t.tenant_id
+           where e.status = 'pending' and e.tenant_id > t.tenant_id and e.seq >= $4
            order by e.tenant_id limit 1)
     from after_cursor t where t.tenant_id is not null
 ), up_to_cursor as (
   (select e.tenant_id from :"schema".event e
-    where e.status = 'pending' and e.tenant_id <= $1 and not (select n.everything from now_paused n)
+    where e.status = 'pending' and e.tenant_id <= $1 and e.seq >= $4 and not (select are from few)
+      and not (select n.everything from now_paused n)
     order by e.tenant_id limit 1)
   union all
   select (select e.tenant_id from :"schema".event e
-           where e.status = 'pending' and e.tenant_id > t.tenant_id and e.tenant_id <= $1
+           where e.status = 'pending' and e.tenant_id > t.tenant_id and e.tenant_id <= $1 and e.seq >= $4
            order by e.tenant_id limit 1)
     from up_to_cursor t where t.tenant_id is not null
+), near as (
+  select r.tenant_id from recent r
+   where r.status = 'pending' and (select are from few) and not (select n.everything from now_paused n)
+   group by r.tenant_id
+   order by r.tenant_id <= $1, r.tenant_id
 ), waiting as materialized (
   -- Materialised, so that the lock is tried last, and only on what the limit still needs.
   select t.tenant_id
-    from (select tenant_id from after_cursor union all select tenant_id from up_to_cursor) t
+    from (select tenant_id from after_cursor union all select tenant_id from up_to_cursor
+          union all select tenant_id from near) t
    where t.tenant_id is not null
      and t.tenant_id <> all ($3::text[])
      and not exists (select from :"schema".hold h
@@ -57,7 +73,7 @@ with recursive now_paused as materialized (
            not exists (select from :"schema".pause p
                         where p.scope = 'type' and p.until > pg_catalog.statement_timestamp()
                           and p.target = (select e.event_type from :"schema".event e
-                                           where e.status = 'pending' and e.tenant_id >= t.tenant_id and e.tenant_id <= t.tenant_id
+                                           where e.status = 'pending' and (e.tenant_id, e.seq) >= (t.tenant_id, $4) and e.tenant_id <= t.tenant_id
                                            order by e.tenant_id, e.seq limit 1))
            or exists (select from :"schema".in_flight f where f.tenant_id = t.tenant_id)
          else true end

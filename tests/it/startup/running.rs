@@ -61,11 +61,12 @@ async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does(
     place.sql("drop schema outbox cascade").await;
     store.migrate_up().await.expect("migrate");
     insert(&*place.admin().await, "a", "{}").await;
-    let limits = ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000 };
-    let (_open, claim) = older.claim("", &[], limits).await.expect("claim");
+    let limits =
+        ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000, lock_lone: true };
+    let (_open, claim) = older.claim("", &[], limits, 0).await.expect("claim");
     assert_eq!(claim.tenants.len(), 1);
     let younger = store.session().await.expect("session");
-    let (_second, claim) = younger.claim("", &[], limits).await.expect("claim");
+    let (_second, claim) = younger.claim("", &[], limits, 0).await.expect("claim");
     assert!(claim.tenants.is_empty(), "one tenant was locked twice");
 }
 

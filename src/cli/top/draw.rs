@@ -256,7 +256,7 @@ mod tests {
         press(&mut view, KeyCode::Right);
         assert!(picture(&mut view, 80, 24).0.contains("40009"));
         press(&mut view, KeyCode::BackTab);
-        assert!(picture(&mut view, 80, 24).0.contains("no reason given"));
+        assert!(picture(&mut view, 80, 24).0.contains("resumed"));
         press(&mut view, KeyCode::Char('p'));
         view.seen(Err("gone".into()), now);
         let (text, _) = picture(&mut view, 80, 24);

@@ -58,13 +58,14 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 10] = [
+pub static STEPS: [Step; 11] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
     step!(migrations / "0004_archive"),
     step!(migrations / "0005_bell"),
     step!(migrations / "0007_adopted"),
+    step!(migrations / "0009_traceparent"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
     step!(triggers / "enqueue"),

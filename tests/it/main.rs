@@ -41,4 +41,5 @@ mod startup;
 mod subscribers;
 mod support;
 mod tail;
+mod traceparent;
 mod typescript;

@@ -17,6 +17,7 @@ use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
 use super::requests;
 use super::side_session::SideSession;
+use super::traces::Traces;
 use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
@@ -24,6 +25,7 @@ use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
+use crate::telemetry::Telemetry;
 
 /// What every batch needs.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(super) struct Drain {
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
+    pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// Where a claim looks.
@@ -185,12 +188,12 @@ impl Drain {
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locked = Instant::now();
-        keep_lockable(&open, &mut plan.parts).await?;
+        let traces = keep_lockable(&open, &self.telemetry, &mut plan.parts).await?;
         self.metrics.stage(Stage::Lock, locked.elapsed());
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
-        let results = self.send(&plan.parts, locked, &mut seen).await;
+        let results = self.send(&plan.parts, locked, &traces, &mut seen).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -236,6 +239,7 @@ impl Drain {
         &self,
         parts: &[Part],
         locked: Instant,
+        traces: &Traces,
         seen: &mut SeenEvents,
     ) -> Vec<SpecResult> {
         if parts.is_empty() {
@@ -243,7 +247,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
-        let results = requests::publish(&self.ably, parts, locked).await;
+        let results = requests::publish(self, parts, locked, traces).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);
         seen.answered();
@@ -283,12 +287,21 @@ fn new_group(part: &Part) -> Option<NewGroup> {
 }
 
 /// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it.
-async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), StoreError> {
+async fn keep_lockable(
+    open: &OpenDrain,
+    telemetry: &Telemetry,
+    parts: &mut Vec<Part>,
+) -> Result<Traces, StoreError> {
     if parts.is_empty() {
-        return Ok(());
+        return Ok(Traces::default());
     }
     let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
-    let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
+    let (locked, traces): (HashSet<Seq>, _) = if telemetry.is_on() {
+        let rows = open.lock_traced_rows(&seqs).await?;
+        (rows.iter().map(|(seq, _)| *seq).collect(), Traces::of(rows))
+    } else {
+        (open.lock_rows(&seqs).await?, Traces::default())
+    };
     parts.retain(|part| {
         let whole = part.seqs.iter().all(|seq| locked.contains(seq));
         if !whole {
@@ -296,7 +309,7 @@ async fn keep_lockable(open: &OpenDrain, parts: &mut Vec<Part>) -> Result<(), St
         }
         whole
     });
-    Ok(())
+    Ok(traces)
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

@@ -37,3 +37,4 @@ pub mod statement;
 pub mod stored_event;
 mod template;
 mod tls;
+mod traces;

@@ -30,6 +30,7 @@ pub(super) enum Statement {
     RaiseFlag,
     ReadFlag,
     ReadWriters,
+    LockTracedRows,
 }
 
 /// What is known of a statement before it is prepared.
@@ -56,7 +57,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 22] = [
+pub static ALL: [StatementText; 23] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -79,6 +80,7 @@ pub static ALL: [StatementText; 22] = [
     statement!("raise_flag", [INT8]),
     statement!("read_flag", []),
     statement!("read_writers", [TEXT_ARRAY]),
+    statement!("lock_traced_rows", [INT8_ARRAY]),
 ];
 
 impl Statement {
@@ -131,6 +133,7 @@ mod tests {
             (Statement::RaiseFlag, "raise_flag"),
             (Statement::ReadFlag, "read_flag"),
             (Statement::ReadWriters, "read_writers"),
+            (Statement::LockTracedRows, "lock_traced_rows"),
         ] {
             assert_eq!(statement.text().name, name);
         }

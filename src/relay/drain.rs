@@ -141,6 +141,10 @@ impl Drain {
         let begun = Instant::now();
         let (open, mut claim) = session.claim(&from.cursor, &from.except, limits).await?;
         self.metrics.stage(Stage::Claim, begun.elapsed());
+        // By the database's clock; one number a batch, like every stage. The first event of a tenant is its oldest.
+        if let Some(waited) = claim.runs.iter().filter_map(|run| run.events.first()?.waited).max() {
+            self.metrics.stage(Stage::Wait, waited);
+        }
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
@@ -178,8 +182,10 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        self.metrics.stage(Stage::Encode, encoding.elapsed());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
         }

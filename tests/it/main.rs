@@ -41,5 +41,6 @@ mod startup;
 mod subscribers;
 mod support;
 mod tail;
+mod takeover;
 mod traceparent;
 mod typescript;

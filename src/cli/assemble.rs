@@ -24,6 +24,7 @@ use crate::store::dsn::Dsn;
 use crate::store::error::StoreError;
 use crate::store::schema_name::SchemaName;
 use crate::store::session::Store;
+use crate::telemetry::{self, Telemetry};
 
 /// Longest time that a publish may take over all hosts, as Ably specifies it (TO3l6). Also what keeps
 /// a drain transaction well below its `idle_in_transaction_session_timeout` of 45 s.
@@ -58,6 +59,17 @@ pub(super) fn store_named(
     let schema = SchemaName::new(&settings.schema)
         .map_err(|error| Failure::new(Exit::Config, error, "choose another name with --schema"))?;
     Ok(Store::new(parsed.dsn, ConnectOptions::new(name), schema))
+}
+
+/// The spans that the `OTEL_*` variables ask for. Never a reason not to publish: what cannot be had is said once.
+pub(super) fn telemetry(ably: &Client) -> Telemetry {
+    if !telemetry::wanted(|name| std::env::var(name).ok()) {
+        return Telemetry::default();
+    }
+    Telemetry::start(ably.server()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "publishes are not traced: {error}");
+        Telemetry::default()
+    })
 }
 
 /// The client of the Ably that the settings name.

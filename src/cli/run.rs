@@ -1,5 +1,7 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +26,11 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let direct = assemble::store(settings, configuration.direct_url()?)?;
     let ably = assemble::ably(configuration)?;
     let validation = assemble::validation(settings)?;
+    let telemetry = Arc::new(assemble::telemetry(&ably));
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
         .with_retention(assemble::retention(settings))
-        .with_validation(validation);
+        .with_validation(validation)
+        .with_telemetry(Arc::clone(&telemetry));
     // Ends with this function.
     let mut accompanied = JoinSet::new();
     let monitor = relay.monitor();
@@ -40,6 +44,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     if let Some(supervisor) = supervisor {
         supervisor.stopping();
     }
+    telemetry.end().await;
     let summary = ended?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(

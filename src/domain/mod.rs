@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`event`] (a row of the outbox), [`channel`] (where it goes), [`message`] (what Ably
 //! and the subscriber receive), [`new_event`] (what an application writes), [`failure`] (what can go wrong, and what is done about it),
-//! [`policy`] (who waits for a failed event), [`backoff`] (how long to wait).
+//! [`policy`] (who waits for a failed event), [`backoff`] (how long to wait), [`traceparent`] (in which trace it was written).
 
 pub mod backoff;
 pub mod channel;
@@ -11,3 +11,4 @@ pub mod failure;
 pub mod message;
 pub mod new_event;
 pub mod policy;
+pub mod traceparent;

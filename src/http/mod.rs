@@ -5,6 +5,8 @@
 //! disturb the relay: a request reads what the relay has noted anyway, or is put into a short queue.
 
 mod access;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod probe;
 mod publish;
 mod routes;

@@ -18,6 +18,7 @@ use super::outcome;
 use super::plan::{Company, Part, Plan, PlanLimits, plan};
 use super::requests;
 use super::side_session::SideSession;
+use super::traces::Traces;
 use crate::ably::{Client, SpecResult};
 use crate::domain::event::{Seq, TenantId};
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
@@ -25,6 +26,7 @@ use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
+use crate::telemetry::Telemetry;
 
 /// What every batch needs.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(super) struct Drain {
     pub(super) plan_limits: PlanLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
+    pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// Where a claim looks.
@@ -140,12 +143,16 @@ impl Drain {
         fault_point::pass(Step::BeforeClaim);
         let mut limits = self.appetite.limits();
         // What is cut from a claim must not have been locked: it would look sent.
-        limits.lock_lone &= from.limit.is_none();
+        limits.lock_lone &= from.limit.is_none() && !self.telemetry.is_on();
         let begun = Instant::now();
         let floor = self.floor.with(|floor| floor.value());
         let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, floor).await?;
         let took = begun.elapsed();
         self.metrics.stage(Stage::Claim, took);
+        // By the database's clock; one number a batch, like every stage. The first event of a tenant is its oldest.
+        if let Some(waited) = claim.runs.iter().filter_map(|run| run.events.first()?.waited).max() {
+            self.metrics.stage(Stage::Wait, waited);
+        }
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
@@ -192,8 +199,10 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
         let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        self.metrics.stage(Stage::Encode, encoding.elapsed());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
         }
@@ -202,16 +211,19 @@ impl Drain {
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locking = Instant::now();
-        let locked = if keep_lockable(&open, &mut plan.parts, &claim.locked, begun).await? {
-            self.metrics.stage(Stage::Lock, locking.elapsed());
-            locking
-        } else {
-            begun
+        let lockable =
+            keep_lockable(&open, &self.telemetry, &mut plan.parts, &claim.locked, begun).await?;
+        let (locked, traces) = match lockable {
+            Some(traces) => {
+                self.metrics.stage(Stage::Lock, locking.elapsed());
+                (locking, traces)
+            }
+            None => (begun, Traces::default()),
         };
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
-        let results = self.send(&plan.parts, locked, &mut seen).await;
+        let results = self.send(&plan.parts, locked, &traces, &mut seen).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -257,6 +269,7 @@ impl Drain {
         &self,
         parts: &[Part],
         locked: Instant,
+        traces: &Traces,
         seen: &mut SeenEvents,
     ) -> Vec<SpecResult> {
         if parts.is_empty() {
@@ -264,7 +277,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
-        let results = requests::publish(&self.ably, parts, locked).await;
+        let results = requests::publish(self, parts, locked, traces).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);
         seen.answered();
@@ -307,19 +320,25 @@ fn new_group(part: &Part) -> Option<NewGroup> {
 /// that the transaction is still there.
 const LOCK_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Returns whether
-/// PostgreSQL was asked, which it is not when the claim has `locked` them all.
+/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Nothing when PostgreSQL
+/// was not asked, because the claim has `locked` them all.
 async fn keep_lockable(
     open: &OpenDrain,
+    telemetry: &Telemetry,
     parts: &mut Vec<Part>,
     locked: &HashSet<Seq>,
     begun: Instant,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Traces>, StoreError> {
     let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
     if begun.elapsed() < LOCK_AGE_MAX && seqs.iter().all(|seq| locked.contains(seq)) {
-        return Ok(false);
+        return Ok(None);
     }
-    let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
+    let (locked, traces): (HashSet<Seq>, _) = if telemetry.is_on() {
+        let rows = open.lock_traced_rows(&seqs).await?;
+        (rows.iter().map(|(seq, _)| *seq).collect(), Traces::of(rows))
+    } else {
+        (open.lock_rows(&seqs).await?, Traces::default())
+    };
     parts.retain(|part| {
         let whole = part.seqs.iter().all(|seq| locked.contains(seq));
         if !whole {
@@ -327,7 +346,7 @@ async fn keep_lockable(
         }
         whole
     });
-    Ok(true)
+    Ok(Some(traces))
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

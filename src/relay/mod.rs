@@ -31,4 +31,5 @@ pub mod retention;
 pub mod service;
 mod side_session;
 mod suspects;
+mod traces;
 pub mod wake;

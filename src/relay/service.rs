@@ -27,6 +27,7 @@ use crate::registry::validation::Validation;
 use crate::store::claim::ClaimLimits;
 use crate::store::error::StoreError;
 use crate::store::session::{Backlog, Store};
+use crate::telemetry::Telemetry;
 
 /// Settings of a relay.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +88,7 @@ pub struct Relay {
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     validation: Validation,
+    telemetry: Arc<Telemetry>,
     listening: CancellationToken,
     started: CancellationToken,
     metrics: Arc<Metrics>,
@@ -107,6 +109,7 @@ impl Relay {
             config,
             retention,
             validation,
+            telemetry: Arc::default(),
             listening: CancellationToken::new(),
             started: CancellationToken::new(),
             metrics,
@@ -123,6 +126,11 @@ impl Relay {
     /// Has it check payloads before they are published.
     pub fn with_validation(self, validation: Validation) -> Self {
         Self { validation, ..self }
+    }
+
+    /// Has it trace its publishes.
+    pub fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -165,6 +173,7 @@ impl Relay {
             plan_limits: self.config.plan,
             metrics: self.metrics,
             validation: self.validation,
+            telemetry: self.telemetry,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();

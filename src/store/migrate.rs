@@ -58,7 +58,7 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 12] = [
+pub static STEPS: [Step; 13] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
@@ -66,6 +66,7 @@ pub static STEPS: [Step; 12] = [
     step!(migrations / "0005_bell"),
     step!(migrations / "0006_vacuum"),
     step!(migrations / "0007_adopted"),
+    step!(migrations / "0009_traceparent"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
     step!(triggers / "event_again"),

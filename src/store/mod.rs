@@ -38,3 +38,4 @@ pub mod statement;
 pub mod stored_event;
 mod template;
 mod tls;
+mod traces;

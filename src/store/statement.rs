@@ -36,6 +36,7 @@ pub(super) enum Statement {
     LowestPending,
     NextPending,
     PendingBelow,
+    LockTracedRows,
 }
 
 /// What is known of a statement before it is prepared.
@@ -62,7 +63,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 28] = [
+pub static ALL: [StatementText; 29] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -91,6 +92,7 @@ pub static ALL: [StatementText; 28] = [
     statement!("lowest_pending", [INT8]),
     statement!("next_pending", [INT8, INT8]),
     statement!("pending_below", [INT8]),
+    statement!("lock_traced_rows", [INT8_ARRAY]),
 ];
 
 impl Statement {
@@ -149,6 +151,7 @@ mod tests {
             (Statement::LowestPending, "lowest_pending"),
             (Statement::NextPending, "next_pending"),
             (Statement::PendingBelow, "pending_below"),
+            (Statement::LockTracedRows, "lock_traced_rows"),
         ] {
             assert_eq!(statement.text().name, name);
         }

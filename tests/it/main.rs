@@ -43,4 +43,5 @@ mod subscribers;
 mod support;
 mod tail;
 mod takeover;
+mod traceparent;
 mod typescript;

@@ -26,7 +26,8 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let validation = assemble::validation(settings)?;
     let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
         .with_retention(assemble::retention(settings))
-        .with_validation(validation);
+        .with_validation(validation)
+        .with_publication(assemble::publication(settings)?);
     // Ends with this function.
     let mut accompanied = JoinSet::new();
     let monitor = relay.monitor();

@@ -1,5 +1,7 @@
 //! `extras.headers`: what Ably's subscription filters can match. Flat, or Ably answers 40032.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -14,9 +16,10 @@ const NOT_FLAT: &str = "headers must be a flat JSON object of strings, numbers, 
 /// uses itself stays the row's.
 pub(super) fn extras(event: &Event, standard: bool) -> Result<Option<Box<RawValue>>, Refusal> {
     let own = event.headers.as_deref().map(flat).transpose()?;
-    let Some(text) = (if standard { Some(together(event, own.as_ref())) } else { event.headers.clone() })
-    else {
-        return Ok(None);
+    let text: Cow<'_, str> = match &event.headers {
+        _ if standard => together(event, own.as_ref()).into(),
+        Some(headers) => headers.into(),
+        None => return Ok(None),
     };
     RawValue::from_string(format!("{{\"headers\":{text}}}"))
         .map(Some)

@@ -6,10 +6,10 @@
 
 pub mod backoff;
 pub mod channel;
-mod headers;
 pub mod envelope;
 pub mod event;
 pub mod failure;
+mod headers;
 pub mod message;
 pub mod new_event;
 pub mod payload_link;

@@ -16,8 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 /// What a part of a path may hold as it is.
-const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// In front of what is signed, so that a signature made with the same secret for something else opens nothing here.
 const PURPOSE: &[u8] = b"outbox-relay payload 1\n";
@@ -60,7 +59,8 @@ impl PayloadLinks {
     pub fn link(&self, event_id: &str, now: i64) -> String {
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
         let expires = now.saturating_add(lifetime);
-        let signature = URL_SAFE_NO_PAD.encode(self.signed(event_id, expires).finalize().into_bytes());
+        let signature =
+            URL_SAFE_NO_PAD.encode(self.signed(event_id, expires).finalize().into_bytes());
         let (base, id) = (&self.base, utf8_percent_encode(event_id, UNRESERVED));
         format!("{base}/events/{id}/payload?expires={expires}&signature={signature}")
     }
@@ -104,7 +104,10 @@ impl PayloadLinks {
     }
 }
 
-#[expect(clippy::expect_used, reason = "HMAC takes keys of every length; the type says that some MACs do not")]
+#[expect(
+    clippy::expect_used,
+    reason = "HMAC takes keys of every length; the type says that some MACs do not"
+)]
 fn new_mac(secret: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret).expect("a key of any length")
 }
@@ -126,17 +129,23 @@ mod tests {
     #[test]
     fn a_link_opens_its_own_event_until_it_expires() {
         let link = links("s").link("a/b?", 1_000);
-        assert!(link.starts_with("https://r.example/events/a%2Fb%3F/payload?expires=1060&"), "{link}");
+        assert!(
+            link.starts_with("https://r.example/events/a%2Fb%3F/payload?expires=1060&"),
+            "{link}"
+        );
         let (expires, signature) = parts(&link);
-        let verify = |id, expires, signature: &str, now| {
-            links("s").verify(id, expires, signature, now)
-        };
+        let verify =
+            |id, expires, signature: &str, now| links("s").verify(id, expires, signature, now);
         assert_eq!(verify("a/b?", expires, &signature, 1_060), Ok(()));
         assert_eq!(verify("a/b?", expires, &signature, 1_061), Err(LinkRefused::Expired));
         assert_eq!(verify("a/b", expires, &signature, 1_000), Err(LinkRefused::Forged));
         assert_eq!(verify("a/b?", expires + 1, &signature, 1_000), Err(LinkRefused::Forged));
         for forged in ["", "x", &signature[1..], &format!("{signature}A"), "===="] {
-            assert_eq!(verify("a/b?", expires, forged, 1_000), Err(LinkRefused::Forged), "{forged}");
+            assert_eq!(
+                verify("a/b?", expires, forged, 1_000),
+                Err(LinkRefused::Forged),
+                "{forged}"
+            );
         }
         let other = links("t").verify("a/b?", expires, &signature, 1_000);
         assert_eq!(other, Err(LinkRefused::Forged));

@@ -31,7 +31,9 @@ pub enum TemplateError {
     #[error("lacks {{tenant_id}}: two tenants would share a channel, and order is kept per tenant")]
     NoTenant,
     /// The parts could not be told apart.
-    #[error("has several placeholders in {0:?}: put a colon between them, or two tenants could share a channel")]
+    #[error(
+        "has several placeholders in {0:?}: put a colon between them, or two tenants could share a channel"
+    )]
     Joined(String),
     /// Nothing between two colons, at the start or at the end.
     #[error("has an empty part: a channel's name has something on both sides of each colon")]

@@ -10,11 +10,12 @@ use tracing::{debug, warn};
 
 use super::appetite::Appetite;
 use super::asked::cut;
+use super::fan_out::FanOut;
 use super::fault_point::{self, Step};
 use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
-use super::plan::{Company, Part, Plan, PlanLimits, plan};
+use super::plan::{Part, Plan, PlanLimits, Publication, plan, record_of};
 use super::requests;
 use super::side_session::SideSession;
 use crate::ably::{Client, SpecResult};
@@ -33,6 +34,8 @@ pub(super) struct Drain {
     pub(super) ably: Client,
     pub(super) appetite: Appetite,
     pub(super) plan_limits: PlanLimits,
+    pub(super) publication: Publication,
+    pub(super) fan_out: FanOut,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
 }
@@ -175,8 +178,12 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        if self.publication.format.links.is_some() {
+            open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
+        }
         inspection::inspect(&self.validation, &mut claim.runs);
-        let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        let new_base = || uuid::Uuid::now_v7().to_string();
+        let mut plan = plan(claim.runs, self.plan_limits, &self.publication, new_base);
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
         }
@@ -243,7 +250,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
-        let results = requests::publish(&self.ably, parts, locked).await;
+        let results = requests::publish(&self.ably, &self.fan_out, parts, locked).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);
         seen.answered();
@@ -252,7 +259,7 @@ impl Drain {
 
     /// Commits the composition of new groups, and drops those that are on record differently.
     async fn record(&self, parts: &mut Vec<Part>, owner: LockOwner) -> Result<(), StoreError> {
-        let groups: Vec<NewGroup> = parts.iter().filter_map(new_group).collect();
+        let groups: Vec<NewGroup> = parts.iter().filter_map(record_of).collect();
         if groups.is_empty() {
             return Ok(());
         }
@@ -266,19 +273,8 @@ impl Drain {
         };
         fault_point::pass(Step::AfterRecord);
         self.metrics.stage(Stage::Record, begun.elapsed());
-        parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
+        parts.retain(|part| record_of(part).is_none() || recorded.contains(&part.tenant_id));
         Ok(())
-    }
-}
-
-fn new_group(part: &Part) -> Option<NewGroup> {
-    match &part.company {
-        Company::Group { base_id, recorded: false } => Some(NewGroup {
-            tenant_id: part.tenant_id.clone(),
-            base_id: base_id.clone(),
-            seqs: part.seqs.clone(),
-        }),
-        Company::Group { .. } | Company::Alone => None,
     }
 }
 

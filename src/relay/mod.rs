@@ -1,7 +1,7 @@
 //! Waking, claiming, publishing, settling.
 //!
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` (how they travel), `listener` (how the bell
+//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` and `fan_out` (how they travel), `listener` (how the bell
 //! is heard), `flag_work` (when it need not ring), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
 //! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
 
@@ -11,6 +11,7 @@ mod asked;
 mod coordinator;
 mod database_state;
 mod drain;
+mod fan_out;
 mod fault_point;
 mod flag_work;
 pub mod health;

@@ -153,6 +153,7 @@ mod tests {
             on_failed: OnFailed::Skip,
             repeated: false,
             spec: Spec { channel, messages: Vec::new() },
+            also: Vec::new(),
             tenant_id,
         }
     }

@@ -9,6 +9,7 @@ use futures_util::stream::{self, StreamExt};
 
 use tokio::time::Instant;
 
+use super::fan_out::FanOut;
 use super::plan::Part;
 use crate::ably::{
     Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes,
@@ -26,15 +27,23 @@ const REQUESTS_AT_ONCE: usize = 4;
 const SENDING_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Publishes all parts, whose rows have been locked since `locked`; one result each, in their order.
-pub(super) async fn publish(ably: &Client, parts: &[Part], locked: Instant) -> Vec<SpecResult> {
-    let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
+pub(super) async fn publish(
+    ably: &Client,
+    fan_out: &FanOut,
+    parts: &[Part],
+    locked: Instant,
+) -> Vec<SpecResult> {
+    let open = parts.iter().flat_map(|part| fan_out.open_specs(part));
+    let encoded = open.map(EncodedSpec::new).collect();
     let batch = Batch { ably, locked, ended: OnceLock::new() };
     let mut requests = Vec::new();
     for request in pack(encoded) {
         // Boxed: futures over borrowed specs would not be `Send` for every lifetime.
         requests.push(batch.send(request).boxed());
     }
-    stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat()
+    let results =
+        stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat();
+    fan_out.together(parts, results)
 }
 
 /// The requests of one batch.

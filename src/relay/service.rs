@@ -12,10 +12,11 @@ use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
+use super::fan_out::FanOut;
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::monitor::Monitor;
-use super::plan::PlanLimits;
+use super::plan::{PlanLimits, Publication};
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
 use super::wake::WakeConfig;
@@ -85,6 +86,7 @@ pub struct Relay {
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     validation: Validation,
+    publication: Publication,
     listening: CancellationToken,
     started: CancellationToken,
     metrics: Arc<Metrics>,
@@ -98,6 +100,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::new());
         let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
+        let publication = Publication::default();
         Self {
             store,
             direct,
@@ -105,6 +108,7 @@ impl Relay {
             config,
             retention,
             validation,
+            publication,
             listening: CancellationToken::new(),
             started: CancellationToken::new(),
             metrics,
@@ -121,6 +125,11 @@ impl Relay {
     /// Has it check payloads before they are published.
     pub fn with_validation(self, validation: Validation) -> Self {
         Self { validation, ..self }
+    }
+
+    /// Has it publish elsewhere, or in another format.
+    pub fn with_publication(self, publication: Publication) -> Self {
+        Self { publication, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -160,6 +169,8 @@ impl Relay {
             ably: self.ably,
             appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             plan_limits: self.config.plan,
+            publication: self.publication,
+            fan_out: FanOut::default(),
             metrics: self.metrics,
             validation: self.validation,
         });

@@ -153,7 +153,7 @@ impl Settlement {
 #[derive(Debug)]
 #[must_use = "settle it or roll it back; dropping it costs the connection"]
 pub struct OpenDrain {
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Session {

@@ -10,6 +10,7 @@ use super::schema_name::SchemaName;
 pub(super) enum Statement {
     LockTenants,
     ReadRuns,
+    ReadOversize,
     RecordGroups,
     LockRows,
     PublishRows,
@@ -56,9 +57,10 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 22] = [
+pub static ALL: [StatementText; 23] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8]),
+    statement!("read_oversize", [INT8_ARRAY, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
     statement!("publish_rows", [INT8_ARRAY]),
@@ -111,6 +113,7 @@ mod tests {
         for (statement, name) in [
             (Statement::LockTenants, "lock_tenants"),
             (Statement::ReadRuns, "read_runs"),
+            (Statement::ReadOversize, "read_oversize"),
             (Statement::RecordGroups, "record_groups"),
             (Statement::LockRows, "lock_rows"),
             (Statement::PublishRows, "publish_rows"),

@@ -19,6 +19,7 @@ use crate::http::{HttpConfig, HttpError, HttpServer};
 use crate::registry::event_types::{Registry, RegistryError};
 use crate::registry::validation::Validation;
 use crate::relay::monitor::Monitor;
+use crate::relay::payloads::Payloads;
 use crate::relay::plan::{PlanLimits, Publication};
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
@@ -155,11 +156,13 @@ pub(super) fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, Fai
 /// When the address is taken, or open to others without a token.
 pub(super) async fn http(
     settings: &Settings,
+    store: &Store,
     monitor: Monitor,
 ) -> Result<Option<HttpServer>, Failure> {
     let Some(listen) = http_listen(settings)? else { return Ok(None) };
     let (token, publish_token) = (settings.http_token.clone(), settings.http_publish_token.clone());
-    let config = HttpConfig { listen, token, publish_token };
+    let payloads = links(settings).map(|links| Payloads::new(store.clone(), links));
+    let config = HttpConfig { listen, token, publish_token, payloads };
     let server = HttpServer::bind(config, monitor).await;
     server.map(Some).map_err(|error| {
         let exit =

@@ -3,7 +3,7 @@
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` and `fan_out` (how they travel), `listener` (how the bell
 //! is heard), `flag_work` (when it need not ring), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
-//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
+//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside), [`payloads`] (what no message can hold).
 
 mod appetite;
 pub mod archive_file;
@@ -23,6 +23,7 @@ pub mod monitor;
 mod news;
 pub mod outcome;
 mod pace;
+pub mod payloads;
 pub mod plan;
 mod publisher_state;
 mod requests;

@@ -35,6 +35,7 @@ mod readme;
 mod recipes;
 mod registry;
 mod retention;
+mod routing;
 mod secrets;
 mod sql;
 mod startup;

@@ -7,7 +7,7 @@
 -- It fails open: whatever is odd (no sequence, no privilege, no value, one further ahead than any relay
 -- sets) rings. Hence the inner block, about 1 microsecond an insert: asking has_schema_privilege and
 -- has_sequence_privilege first costs as much and lets other errors through, and reading the sequence by
--- SELECT costs 6 more than this function does. Relays set it 1,000 ms ahead; the bound is for
+-- SELECT costs 6 more than this function does. Relays set it 700 ms ahead; the bound is for
 -- clocks that jump and values that somebody made up.
 -- No SET clause: it costs every writer 20 % (measured 0.72 against 0.90 of the speed without trigger).
 create or replace function :"schema".ring_bell() returns trigger

@@ -60,6 +60,7 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
         results.at_most(&format!("{name} for {seconds} s: memory"), 64.0, memory, "MiB");
         relay.stop();
     }
+    takeover(database, &client, sink, scale, results).await;
     let head = [
         "Trouble",
         "a new event goes out after, s",
@@ -131,4 +132,62 @@ async fn one(
         all.saturating_duration_since(over).as_secs_f64()
     ));
     arrived.saturating_duration_since(over).as_secs_f64()
+}
+
+/// One of two relays is killed in the midst of work: how long the next event of each tenant then takes.
+async fn takeover(
+    database: &Database,
+    client: &Client,
+    sink: &Sink,
+    scale: Scale,
+    results: &mut Results,
+) {
+    let rounds = if scale.quick { 6 } else { 40 };
+    database.empty(client).await;
+    sink.reset(Manner::After(0));
+    let mut ages = Vec::new();
+    let mut number = 0;
+    let mut other = Relay::start(&database.url, &sink.url(), &[]);
+    let insert = async |number: usize| {
+        let sql = format!(
+            "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
+             values ('tenant-{}', 'A', '1', 'a.b', jsonb_build_object('n', {number}))",
+            number % 4
+        );
+        client.batch_execute(&sql).await.unwrap();
+    };
+    for round in 0..rounds {
+        let killed = std::mem::replace(&mut other, Relay::start(&database.url, &sink.url(), &[]));
+        // Every other time so much that writers are silent, else so little that each rings.
+        let (events, gap) = if round % 2 == 0 { (300, 2) } else { (20, 30) };
+        for _ in 0..events {
+            number += 1;
+            insert(number).await;
+            tokio::time::sleep(Duration::from_millis(gap)).await;
+        }
+        killed.crash();
+        let begun = Instant::now();
+        let mut slowest: f64 = 0.0;
+        for _ in 0..4 {
+            number += 1;
+            insert(number).await;
+        }
+        for next in number - 3..=number {
+            let arrived = sink.wait_for(next, Duration::from_secs(60)).await;
+            slowest = slowest.max(arrived.saturating_duration_since(begun).as_secs_f64());
+        }
+        ages.push(slowest);
+    }
+    other.stop();
+    ages.sort_unstable_by(f64::total_cmp);
+    let (median, slowest) = (ages[ages.len() / 2], ages.last().copied().unwrap_or_default());
+    say(&format!(
+        "takeover after kill -9, {rounds} times: median {median:.3} s, slowest {slowest:.3} s"
+    ));
+    results.at_most(
+        "one of two relays killed: next events of its tenants, slowest",
+        1.0,
+        slowest,
+        "s",
+    );
 }

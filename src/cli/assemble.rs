@@ -131,6 +131,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             slots: settings.max_in_flight,
             sweep_interval: settings.sweep_interval,
             poll_interval: settings.poll_interval,
+            again: WakeConfig::AGAIN,
         },
         canary_interval: settings.canary_interval,
         channel_rate: u32::try_from(settings.channel_rate).unwrap_or(u32::MAX),

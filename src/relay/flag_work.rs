@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::drain::Drain;
 use super::wake::{FlagAnswer, FlagOp};
-use crate::store::bell::Writers;
+use crate::store::bell::{Flag, Writers};
 use crate::store::error::StoreError;
 
 /// The operation under way, and what the last one that looked for writers has found.
@@ -120,9 +120,9 @@ async fn perform(
         }
         FlagOp::Look => {
             let flag = session.read_flag().await?;
-            let (until, ahead_ms, raisable) = (flag.until, flag.ahead_ms, flag.lacks.is_none());
-            let answer = FlagAnswer::Seen { until, ahead_ms, raisable };
-            Done { answer, writers: None, lacks: flag.lacks }
+            let Flag { until, ahead_ms, pending, lacks } = flag;
+            let answer = FlagAnswer::Seen { until, ahead_ms, raisable: lacks.is_none(), pending };
+            Done { answer, writers: None, lacks }
         }
         FlagOp::Fence => fenced(session.writers().await?),
         FlagOp::Check => fenced(session.still_writing(among).await?),

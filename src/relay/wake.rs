@@ -21,6 +21,15 @@ pub struct WakeConfig {
     pub sweep_interval: Duration,
     /// Time between sweeps while it is not.
     pub poll_interval: Duration,
+    /// After the bell has rung and nothing was found, the time to one more claim.
+    pub again: Duration,
+}
+
+impl WakeConfig {
+    /// A relay that has died rings no more, and its tenants are locked until PostgreSQL has noticed: some
+    /// milliseconds when its process was killed. Whoever rings just then would wait for the sweep. At most
+    /// two claims a second more, and only while somebody rings.
+    pub const AGAIN: Duration = Duration::from_millis(500);
 }
 
 /// What has happened.
@@ -86,6 +95,13 @@ pub struct Wake {
     /// The same of the claim under way.
     claim_swept: bool,
     claiming: bool,
+    /// Whether the bell has rung since the last claim started; the same of the claim under way.
+    rung: bool,
+    claim_rung: bool,
+    /// When to claim once more because the bell's claim has found nothing.
+    again_at: Option<Instant>,
+    /// Whether a sweep has asked for a look.
+    sweep_looks: bool,
     in_flight: usize,
     listening: bool,
     next_sweep: Instant,
@@ -107,6 +123,10 @@ impl Wake {
             swept: false,
             claim_swept: false,
             claiming: false,
+            rung: false,
+            claim_rung: false,
+            again_at: None,
+            sweep_looks: false,
             in_flight: 0,
             listening: false,
             next_sweep: now + config.poll_interval,
@@ -128,6 +148,7 @@ impl Wake {
         match input {
             Input::Notice => {
                 self.wake_up();
+                self.rung = true;
                 if let Some(bell) = &mut self.bell {
                     bell.noticed(now);
                 }
@@ -146,6 +167,9 @@ impl Wake {
                 self.claiming = false;
                 if more {
                     self.wake_up();
+                }
+                if found == 0 && self.claim_rung {
+                    self.again_at.get_or_insert(now + self.config.again);
                 }
                 if let Some(bell) = &mut self.bell {
                     bell.claimed(found, more, now);
@@ -175,6 +199,7 @@ impl Wake {
                 self.paused_until = None;
             }
             Input::Flag(answer) => {
+                self.looked(answer);
                 if self.bell.as_mut().is_some_and(|bell| bell.answered(answer, now)) {
                     self.wake_up();
                 }
@@ -190,6 +215,11 @@ impl Wake {
 
     /// Decides. Must be called again after every input and at the time it names.
     pub fn poll(&mut self, now: Instant) -> Action {
+        // First: a look that the bell wants at the same time does for both.
+        if self.next_sweep <= now && !self.stopping {
+            self.next_sweep = now + self.interval();
+            self.sweep(now);
+        }
         if let Some(op) = self.bell.as_mut().and_then(|bell| bell.poll(now)) {
             return Action::Flag(op);
         }
@@ -198,13 +228,8 @@ impl Wake {
             return if over { Action::Finished } else { self.sleep(now) };
         }
         let claim_due = self.bell.as_mut().is_some_and(|bell| bell.claim_due(now));
-        if self.due.take(now) | claim_due {
+        if self.due.take(now) | claim_due | self.again_at.is_some_and(|at| at <= now) {
             self.wake_up();
-        }
-        if self.next_sweep <= now {
-            self.next_sweep = now + self.interval();
-            self.swept = self.listening && (self.swept || !self.dirty);
-            self.dirty = true;
         }
         if let Some(until) = self.paused_until {
             if now < until {
@@ -221,6 +246,8 @@ impl Wake {
         let slots = if self.probing { 1 } else { self.config.slots };
         if self.dirty && !self.claiming && self.in_flight < slots {
             self.dirty = false;
+            self.again_at = self.again_at.filter(|at| *at > now);
+            self.claim_rung = std::mem::take(&mut self.rung);
             self.claim_swept = std::mem::take(&mut self.swept);
             self.claiming = true;
             self.in_flight += 1;
@@ -265,10 +292,36 @@ impl Wake {
     /// The next time at which something falls due by itself. Everything else comes as an input.
     fn sleep(&self, now: Instant) -> Action {
         // When dirty with no slot free, the end of a batch wakes us, not the clock.
-        self.sleep_at_most(
-            self.due.next().map_or(self.next_sweep, |due| due.min(self.next_sweep)),
-            now,
-        )
+        let claims = self.again_at.filter(|_| !self.claiming && !self.stopping);
+        let next = [self.due.next(), claims, Some(self.next_sweep)].into_iter().flatten().min();
+        self.sleep_at_most(next.unwrap_or(self.next_sweep), now)
+    }
+
+    /// Sees whether anything is pending, by a claim or, where that is enough, by a look: one short statement
+    /// instead of a transaction of ten.
+    fn sweep(&mut self, now: Instant) {
+        let looks = self.listening && !self.dirty && self.in_flight == 0;
+        if looks && self.bell.as_mut().is_some_and(|bell| bell.look_now(now)) {
+            self.sweep_looks = true;
+        } else {
+            self.swept = self.listening && (self.swept || !self.dirty);
+            self.dirty = true;
+        }
+    }
+
+    /// A look for a sweep has ended; when it has failed, a claim will say why.
+    fn looked(&mut self, answer: FlagAnswer) {
+        let pending = match answer {
+            FlagAnswer::Seen { pending, .. } => pending,
+            FlagAnswer::Failed { .. } => true,
+            // Awake it claims without being asked.
+            FlagAnswer::Raised { .. } => false,
+            FlagAnswer::Lowered { .. } | FlagAnswer::Fenced { .. } | FlagAnswer::Rung => return,
+        };
+        if std::mem::take(&mut self.sweep_looks) && pending {
+            self.swept = self.listening && (self.swept || !self.dirty);
+            self.dirty = true;
+        }
     }
 
     fn sleep_at_most(&self, until: Instant, now: Instant) -> Action {

@@ -13,6 +13,8 @@ pub struct Flag {
     pub until: i64,
     /// How far ahead that lies; negative when it has passed.
     pub ahead_ms: i64,
+    /// Whether any event is pending.
+    pub pending: bool,
     /// What keeps this role from setting it.
     pub lacks: Option<StoreError>,
 }
@@ -68,7 +70,8 @@ impl Session {
         };
         let until: Option<i64> = row.try_get("until")?;
         let ahead: Option<i64> = row.try_get("ahead")?;
-        Ok(Flag { until: until.unwrap_or_default(), ahead_ms: ahead.unwrap_or(i64::MIN), lacks })
+        let (until, ahead_ms) = (until.unwrap_or_default(), ahead.unwrap_or(i64::MIN));
+        Ok(Flag { until, ahead_ms, pending: row.try_get("pending")?, lacks })
     }
 
     /// The transactions that have written to the outbox and are not over.

@@ -42,4 +42,5 @@ mod startup;
 mod subscribers;
 mod support;
 mod tail;
+mod takeover;
 mod typescript;

@@ -16,10 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::flag::{BellConfig, FlagAnswer, FlagOp};
-
-/// Writers ring when the flag is further ahead than this (triggers/event_bell.sql).
-const AHEAD_MAX_MS: i64 = 3_000;
+use super::flag::{AHEAD_MAX_MS, BellConfig, FlagAnswer, FlagOp};
 
 /// The most that one claim or notification counts: it may have come from a single transaction.
 const COUNT_MAX: f64 = 8.0;
@@ -117,11 +114,23 @@ impl Bell {
         }
     }
 
-    /// A notification has come.
+    /// A notification has come. When somebody is about to raise the flag it is the last: a look soon
+    /// afterwards tells, and from then on the flag's end is waited for.
     pub(super) fn noticed(&mut self, now: Instant) {
         if self.awake.is_none() {
             self.count(1.0, now);
+            self.look_at = self.look_at.min(now + self.config.look_rung);
         }
+    }
+
+    /// Has it look at once. Returns whether it will: awake, it need not.
+    pub(super) fn look_now(&mut self, now: Instant) -> bool {
+        let looks = self.op == Some(FlagOp::Look);
+        let will = self.awake.is_none() && (looks || self.op.is_none()) && self.stop == Stop::No;
+        if will && !looks {
+            self.look_at = now;
+        }
+        will
     }
 
     /// A claim starts.
@@ -173,7 +182,7 @@ impl Bell {
                 self.look_at = now + self.config.look;
                 self.fenced(open, now)
             }
-            FlagAnswer::Seen { until, ahead_ms, raisable } => {
+            FlagAnswer::Seen { until, ahead_ms, raisable, pending: _ } => {
                 self.raisable = raisable;
                 self.seen(until, ahead_ms, now)
             }

@@ -14,6 +14,8 @@ const CONFIG: WakeConfig = WakeConfig {
     // Never: it must not be what finds anything.
     sweep_interval: Duration::from_secs(3_600),
     poll_interval: Duration::from_millis(200),
+    // Never, either.
+    again: Duration::from_secs(3_600),
 };
 
 /// Awake at once, and dozing again after half a second of nothing.
@@ -21,6 +23,7 @@ const BELL: BellConfig = BellConfig {
     term: Duration::from_millis(1_000),
     renewal: Duration::from_millis(500),
     look: Duration::from_millis(1_000),
+    look_rung: Duration::from_millis(1_000),
     gap_min: Duration::from_millis(100),
     gap_max: Duration::from_millis(100),
     pass_on: Duration::from_millis(300),

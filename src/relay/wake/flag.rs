@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Writers ring when the flag is further ahead than this (triggers/event_bell.sql).
+pub(super) const AHEAD_MAX_MS: i64 = 3_000;
+
 /// What to do about the flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FlagOp {
@@ -42,6 +45,8 @@ pub enum FlagAnswer {
         ahead_ms: i64,
         /// Whether this relay may raise it.
         raisable: bool,
+        /// Whether any event was pending.
+        pending: bool,
     },
     /// Transactions were looked for.
     Fenced {
@@ -66,6 +71,8 @@ pub struct BellConfig {
     pub renewal: Duration,
     /// Time between two looks while dozing.
     pub look: Duration,
+    /// Time from a notification to the next look.
+    pub look_rung: Duration,
     /// Time from a claim that found something to the next, while awake.
     pub gap_min: Duration,
     /// The same after several that found nothing.
@@ -86,10 +93,13 @@ impl BellConfig {
     /// Measured: ARCHITECTURE.md. Below 75 events a second each rings, for that is quicker than a claim
     /// every few milliseconds and costs writers nothing yet (a NOTIFY takes 0.5 to 2 ms of a lock that all share).
     /// Once awake, relays stay so down to 40 a second, and for 0.3 s after the last event.
+    /// The term bounds how long events may wait when the relay that has raised it dies: another takes over
+    /// within a second. A shorter one would lapse when the renewal is late, on a loaded machine.
     pub const DEFAULT: Self = Self {
-        term: Duration::from_secs(1),
-        renewal: Duration::from_millis(500),
-        look: Duration::from_millis(1_500),
+        term: Duration::from_millis(700),
+        renewal: Duration::from_millis(250),
+        look: Duration::from_secs(2),
+        look_rung: Duration::from_millis(300),
         gap_min: Duration::from_millis(1),
         gap_max: Duration::from_millis(5),
         pass_on: Duration::from_millis(250),

@@ -10,6 +10,7 @@ const CONFIG: WakeConfig = WakeConfig {
     slots: 2,
     sweep_interval: Duration::from_secs(2),
     poll_interval: Duration::from_millis(200),
+    again: WakeConfig::AGAIN,
 };
 
 /// Steps of an interleaving.

@@ -8,6 +8,7 @@ const CONFIG: WakeConfig = WakeConfig {
     slots: 3,
     sweep_interval: Duration::from_secs(2),
     poll_interval: Duration::from_millis(200),
+    again: WakeConfig::AGAIN,
 };
 
 /// A wake machine that has done its first claim and is listening.
@@ -89,6 +90,84 @@ fn sweeps_are_slow_while_listening_and_fast_while_not() {
     assert_eq!(next(&mut wake, now), CONFIG.sweep_interval);
     wake.handle(Input::ListenerDown, now);
     assert_eq!(next(&mut wake, now), CONFIG.poll_interval);
+}
+
+#[test]
+fn a_bell_for_which_nothing_was_found_is_answered_by_one_more_claim_and_no_third() {
+    let now = Instant::now();
+    let mut wake = idle(now);
+    let empty = |wake: &mut Wake, now: Instant| {
+        assert_eq!(wake.poll(now), Action::Claim);
+        wake.handle(Input::Claimed { more: false, found: 0 }, now);
+        wake.handle(Input::BatchEnded { progress: false }, now);
+    };
+    for _ in 0..3 {
+        wake.handle(Input::Notice, now);
+        empty(&mut wake, now);
+    }
+    let again = now + WakeConfig::AGAIN;
+    assert_eq!(wake.poll(now), Action::SleepUntil(again), "one for all of them");
+    empty(&mut wake, again);
+    assert!(!wake.claim_is_swept());
+    let Action::SleepUntil(next) = wake.poll(again) else { panic!("a third claim") };
+    assert!(next > again + WakeConfig::AGAIN, "only the sweep is left");
+}
+
+#[test]
+fn a_sweep_of_an_idle_relay_is_a_look_and_a_claim_only_when_something_is_pending() {
+    let now = Instant::now();
+    let mut wake = idle(now).with_bell(BellConfig::DEFAULT, now);
+    let seen =
+        |pending| Input::Flag(FlagAnswer::Seen { until: 0, ahead_ms: -1, raisable: true, pending });
+    assert_eq!(wake.poll(now), Action::Flag(FlagOp::Look));
+    wake.handle(seen(true), now);
+    assert!(matches!(wake.poll(now), Action::SleepUntil(_)), "the bell says it, or the sweep will");
+    let mut now = now;
+    for (answer, claims) in [
+        (seen(false), false),
+        (seen(true), true),
+        (Input::Flag(FlagAnswer::Failed { lasting: false }), true),
+    ] {
+        now += CONFIG.sweep_interval;
+        while let Action::SleepUntil(soon) = wake.poll(now) {
+            assert!(soon <= now + Duration::from_millis(1), "it does not look");
+            now = soon;
+        }
+        wake.handle(answer, now);
+        assert_eq!(wake.poll(now) == Action::Claim, claims, "after {answer:?}");
+        if claims {
+            assert!(wake.claim_is_swept());
+            wake.handle(Input::Claimed { more: false, found: 0 }, now);
+            wake.handle(Input::BatchEnded { progress: false }, now);
+        }
+    }
+}
+
+#[test]
+fn whoever_has_been_rung_looks_soon_whether_another_keeps_writers_silent_from_now_on() {
+    let now = Instant::now();
+    let mut wake = idle(now).with_bell(BellConfig::DEFAULT, now);
+    let seen = |until, ahead_ms| {
+        Input::Flag(FlagAnswer::Seen { until, ahead_ms, raisable: true, pending: false })
+    };
+    assert_eq!(wake.poll(now), Action::Flag(FlagOp::Look));
+    wake.handle(seen(0, -1), now);
+    wake.handle(Input::Notice, now);
+    assert_eq!(wake.poll(now), Action::Claim);
+    wake.handle(Input::Claimed { more: false, found: 1 }, now);
+    wake.handle(Input::BatchEnded { progress: false }, now);
+    let soon = now + BellConfig::DEFAULT.look_rung;
+    assert_eq!(wake.poll(now), Action::SleepUntil(soon));
+    assert_eq!(wake.poll(soon), Action::Flag(FlagOp::Look));
+    // It has been raised by one that dies: the next look is at its end.
+    wake.handle(seen(7, 700), soon);
+    let end = soon + Duration::from_millis(701);
+    assert_eq!(wake.poll(soon), Action::SleepUntil(end));
+    assert_eq!(wake.poll(end), Action::Flag(FlagOp::Look));
+    wake.handle(seen(7, -1), end);
+    assert_eq!(wake.poll(end), Action::Flag(FlagOp::Fence), "it does what the other was to do");
+    wake.handle(Input::Flag(FlagAnswer::Fenced { open: 0 }), end);
+    assert_eq!(wake.poll(end), Action::Claim);
 }
 
 #[test]

@@ -78,10 +78,11 @@ impl World {
                 FlagAnswer::Lowered { until, open: self.relays[index].fence.len() }
             }
             FlagOp::Look if self.mutation == Mutation::NoLook => {
-                FlagAnswer::Seen { until: 0, ahead_ms: -1, raisable: true }
+                FlagAnswer::Seen { until: 0, ahead_ms: -1, raisable: true, pending: false }
             }
             FlagOp::Look => {
-                FlagAnswer::Seen { until: self.flag, ahead_ms: self.flag - self.ms, raisable: true }
+                let (until, ahead_ms) = (self.flag, self.flag - self.ms);
+                FlagAnswer::Seen { until, ahead_ms, raisable: true, pending: self.pending > 0 }
             }
             FlagOp::Fence => {
                 let writing = self.writing();

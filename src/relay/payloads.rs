@@ -24,7 +24,7 @@ pub struct Payloads {
 /// A payload that is being read.
 #[derive(Debug)]
 pub struct OpenPayload {
-    pieces: PayloadPieces,
+    pieces: Box<PayloadPieces>,
     _reader: OwnedSemaphorePermit,
 }
 

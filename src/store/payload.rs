@@ -25,7 +25,7 @@ pub enum Payload {
     /// It was taken out.
     Scrubbed,
     /// Here it is.
-    Found(PayloadPieces),
+    Found(Box<PayloadPieces>),
 }
 
 /// The pieces of a payload. Dropping it closes the connection, and with it ends the statement.
@@ -65,7 +65,8 @@ impl Store {
                 Some(true) => Payload::Scrubbed,
                 Some(false) => {
                     let first = piece(&row)?;
-                    Payload::Found(PayloadPieces { first, rows, _client: client, _tasks: tasks })
+                    let pieces = PayloadPieces { first, rows, _client: client, _tasks: tasks };
+                    Payload::Found(Box::new(pieces))
                 }
             })
         })

@@ -10,22 +10,25 @@ use tracing::{debug, warn};
 
 use super::appetite::Appetite;
 use super::asked::cut;
+use super::fan_out::FanOut;
 use super::fault_point::{self, Step};
 use super::floor_work::FloorWork;
 use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
-use super::plan::{Company, Part, Plan, PlanLimits, plan};
+use super::plan::{Part, Plan, PlanLimits, Publication, plan, record_of};
 use super::requests;
+use super::row_locks::keep_lockable;
 use super::side_session::SideSession;
 use super::traces::Traces;
 use crate::ably::{Client, SpecResult};
-use crate::domain::event::{Seq, TenantId};
+use crate::domain::event::TenantId;
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::registry::validation::Validation;
-use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
+use crate::store::claim::{Claim, LockOwner, OpenDrain};
 use crate::store::error::StoreError;
 use crate::store::session::{NewGroup, Session, Store};
+use crate::store::settle::Settlement;
 use crate::telemetry::Telemetry;
 
 /// What every batch needs.
@@ -37,6 +40,8 @@ pub(super) struct Drain {
     pub(super) appetite: Appetite,
     pub(super) floor: FloorWork,
     pub(super) plan_limits: PlanLimits,
+    pub(super) publication: Publication,
+    pub(super) fan_out: FanOut,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
     pub(super) telemetry: Arc<Telemetry>,
@@ -199,9 +204,13 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        if self.publication.format.links.is_some() {
+            open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
+        }
         let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
-        let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        let new_base = || uuid::Uuid::now_v7().to_string();
+        let mut plan = plan(claim.runs, self.plan_limits, &self.publication, new_base);
         self.metrics.stage(Stage::Encode, encoding.elapsed());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
@@ -286,7 +295,7 @@ impl Drain {
 
     /// Commits the composition of new groups, and drops those that are on record differently.
     async fn record(&self, parts: &mut Vec<Part>, owner: LockOwner) -> Result<(), StoreError> {
-        let groups: Vec<NewGroup> = parts.iter().filter_map(new_group).collect();
+        let groups: Vec<NewGroup> = parts.iter().filter_map(record_of).collect();
         if groups.is_empty() {
             return Ok(());
         }
@@ -300,53 +309,9 @@ impl Drain {
         };
         fault_point::pass(Step::AfterRecord);
         self.metrics.stage(Stage::Record, begun.elapsed());
-        parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
+        parts.retain(|part| record_of(part).is_none() || recorded.contains(&part.tenant_id));
         Ok(())
     }
-}
-
-fn new_group(part: &Part) -> Option<NewGroup> {
-    match &part.company {
-        Company::Group { base_id, recorded: false } => Some(NewGroup {
-            tenant_id: part.tenant_id.clone(),
-            base_id: base_id.clone(),
-            seqs: part.seqs.clone(),
-        }),
-        Company::Group { .. } | Company::Alone => None,
-    }
-}
-
-/// How old the locks of a claim may be when its request leaves; else they are taken again, which tells
-/// that the transaction is still there.
-const LOCK_AGE_MAX: Duration = Duration::from_secs(1);
-
-/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Nothing when PostgreSQL
-/// was not asked, because the claim has `locked` them all.
-async fn keep_lockable(
-    open: &OpenDrain,
-    telemetry: &Telemetry,
-    parts: &mut Vec<Part>,
-    locked: &HashSet<Seq>,
-    begun: Instant,
-) -> Result<Option<Traces>, StoreError> {
-    let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
-    if begun.elapsed() < LOCK_AGE_MAX && seqs.iter().all(|seq| locked.contains(seq)) {
-        return Ok(None);
-    }
-    let (locked, traces): (HashSet<Seq>, _) = if telemetry.is_on() {
-        let rows = open.lock_traced_rows(&seqs).await?;
-        (rows.iter().map(|(seq, _)| *seq).collect(), Traces::of(rows))
-    } else {
-        (open.lock_rows(&seqs).await?, Traces::default())
-    };
-    parts.retain(|part| {
-        let whole = part.seqs.iter().all(|seq| locked.contains(seq));
-        if !whole {
-            debug!(tenant_id = %part.tenant_id, "a row of the tenant is locked by somebody else");
-        }
-        whole
-    });
-    Ok(Some(traces))
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

@@ -19,8 +19,9 @@ use self::observed::Observed;
 use self::seen::Seen;
 use crate::ably::SpecResult;
 use crate::domain::failure::{FailureClass, PublishFailure};
-use crate::store::claim::{Claim, Settlement};
+use crate::store::claim::Claim;
 use crate::store::observe::Observation;
+use crate::store::settle::Settlement;
 
 mod labels;
 mod observed;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::drain::Drain;
 use super::plan::Part;
-use super::traces::Traces;
+use super::traces::{Carried, Traces};
 use crate::ably::{
     Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes,
 };
@@ -35,17 +35,21 @@ pub(super) async fn publish(
     locked: Instant,
     traces: &Traces,
 ) -> Vec<SpecResult> {
-    let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
+    let of = |part| drain.fan_out.open_specs(part).map(move |spec| (part, spec));
+    let open: Vec<Carried<'_>> = parts.iter().flat_map(of).collect();
+    let encoded = open.iter().map(|(_, spec)| EncodedSpec::new(spec)).collect();
     let batch = Batch { ably: &drain.ably, locked, ended: OnceLock::new() };
-    let (mut requests, mut parts) = (Vec::new(), parts);
+    let (mut requests, mut rest) = (Vec::new(), open.as_slice());
     for request in pack(encoded) {
         // They are packed in their order.
-        let carried = parts.split_off(..request.len()).unwrap_or_default();
-        let traced = Traced { telemetry: &drain.telemetry, traces, parts: carried };
+        let carried = rest.split_off(..request.len()).unwrap_or_default();
+        let traced = Traced { telemetry: &drain.telemetry, traces, carried };
         // Boxed: futures over borrowed specs would not be `Send` for every lifetime.
         requests.push(batch.send(request, traced).boxed());
     }
-    stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat()
+    let results =
+        stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat();
+    drain.fan_out.together(parts, results)
 }
 
 /// What the span of a request is made of.
@@ -53,7 +57,7 @@ pub(super) async fn publish(
 struct Traced<'a> {
     telemetry: &'a Telemetry,
     traces: &'a Traces,
-    parts: &'a [Part],
+    carried: &'a [Carried<'a>],
 }
 
 /// The requests of one batch.
@@ -82,7 +86,7 @@ impl Batch<'_> {
         if let Some(failure) = self.ended.get() {
             return vec![Err(failure.clone()); request.len()];
         }
-        let span = traced.traces.span(traced.telemetry, traced.parts, &request);
+        let span = traced.traces.span(traced.telemetry, traced.carried, &request);
         let results = self.ably.publish_encoded(&request).await;
         if let Some(span) = span {
             span.end(results.iter().filter_map(|result| result.as_ref().err()));
@@ -177,7 +181,7 @@ mod tests {
         let stale = Instant::now() - SENDING_TIME_MAX - Duration::from_secs(1);
         let batch = Batch { ably: &client, locked: stale, ended: OnceLock::new() };
         let (telemetry, traces) = (Telemetry::default(), Traces::default());
-        let traced = Traced { telemetry: &telemetry, traces: &traces, parts: &[] };
+        let traced = Traced { telemetry: &telemetry, traces: &traces, carried: &[] };
         let results = batch.send(vec![encoded(1, 10), encoded(2, 10)], traced).await;
         assert!(results.iter().all(|result| result.as_ref().is_err_and(|failure| {
             failure.class == FailureClass::Outage && failure.message.contains("not sent")

@@ -13,11 +13,12 @@ use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
+use super::fan_out::FanOut;
 use super::floor_work::FloorWork;
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::monitor::Monitor;
-use super::plan::PlanLimits;
+use super::plan::{PlanLimits, Publication};
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
 use super::wake::WakeConfig;
@@ -88,6 +89,7 @@ pub struct Relay {
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     validation: Validation,
+    publication: Publication,
     telemetry: Arc<Telemetry>,
     listening: CancellationToken,
     started: CancellationToken,
@@ -102,6 +104,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::new());
         let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
+        let publication = Publication::default();
         Self {
             store,
             direct,
@@ -109,6 +112,7 @@ impl Relay {
             config,
             retention,
             validation,
+            publication,
             telemetry: Arc::default(),
             listening: CancellationToken::new(),
             started: CancellationToken::new(),
@@ -131,6 +135,11 @@ impl Relay {
     /// Has it trace its publishes.
     pub fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
         Self { telemetry, ..self }
+    }
+
+    /// Has it publish elsewhere, or in another format.
+    pub fn with_publication(self, publication: Publication) -> Self {
+        Self { publication, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -171,6 +180,8 @@ impl Relay {
             appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             floor: FloorWork::new(Instant::now()),
             plan_limits: self.config.plan,
+            publication: self.publication,
+            fan_out: FanOut::default(),
             metrics: self.metrics,
             validation: self.validation,
             telemetry: self.telemetry,

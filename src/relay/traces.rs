@@ -6,8 +6,12 @@ use std::collections::HashMap;
 use super::plan::Part;
 use crate::ably::{EncodedSpec, request_bytes};
 use crate::domain::event::Seq;
+use crate::domain::message::Spec;
 use crate::domain::traceparent::TraceParent;
 use crate::telemetry::{PublishSpan, Request, Telemetry};
+
+/// What a request carries: one of the specs of a part.
+pub(super) type Carried<'p> = (&'p Part, &'p Spec);
 
 /// In which traces the events of a batch were written, as far as they say.
 #[derive(Debug, Default)]
@@ -23,25 +27,27 @@ impl Traces {
     pub(super) fn span(
         &self,
         telemetry: &Telemetry,
-        parts: &[Part],
+        carried: &[Carried<'_>],
         request: &[EncodedSpec],
     ) -> Option<PublishSpan> {
         if !telemetry.is_on() {
             return None;
         }
-        let events = parts.iter().map(|part| part.seqs.len()).sum();
-        let (alone, channel) = match parts {
-            [part] => (part.spec.messages.first(), Some(part.spec.channel.as_str())),
+        let events = carried.iter().map(|(_, spec)| spec.messages.len()).sum();
+        let (alone, channel) = match carried {
+            [(_, spec)] => (spec.messages.first(), Some(spec.channel.as_str())),
             _ => (None, None),
         };
         let what = Request {
-            channels: parts.len(),
+            channels: carried.len(),
             channel,
             events,
             message_id: alone.filter(|_| events == 1).map(|message| message.id.as_str()),
             bytes: request_bytes(request),
         };
-        let each = parts.iter().flat_map(|part| part.seqs.iter().zip(&part.spec.messages));
+        // A channel beside the tenant's own has some of the events; the other span has the links of all.
+        let whole = carried.iter().filter(|(part, spec)| part.seqs.len() == spec.messages.len());
+        let each = whole.flat_map(|(part, spec)| part.seqs.iter().zip(&spec.messages));
         let traced =
             each.filter_map(|(seq, message)| Some((*self.0.get(seq)?, message.id.as_str())));
         telemetry.publish(&what, traced)

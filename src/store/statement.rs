@@ -10,6 +10,7 @@ use super::schema_name::SchemaName;
 pub(super) enum Statement {
     LockTenants,
     ReadRuns,
+    ReadOversize,
     RecordGroups,
     LockRows,
     LockLone,
@@ -63,9 +64,10 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 29] = [
+pub static ALL: [StatementText; 30] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8]),
+    statement!("read_oversize", [INT8_ARRAY, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
     statement!("lock_lone", [INT8]),
@@ -125,6 +127,7 @@ mod tests {
         for (statement, name) in [
             (Statement::LockTenants, "lock_tenants"),
             (Statement::ReadRuns, "read_runs"),
+            (Statement::ReadOversize, "read_oversize"),
             (Statement::RecordGroups, "record_groups"),
             (Statement::LockRows, "lock_rows"),
             (Statement::LockLone, "lock_lone"),

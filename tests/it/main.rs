@@ -36,6 +36,7 @@ mod readme;
 mod recipes;
 mod registry;
 mod retention;
+mod routing;
 mod secrets;
 mod sql;
 mod startup;

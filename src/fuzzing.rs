@@ -1,7 +1,7 @@
 //! Everything that parses what comes from outside, each as a function of bytes that panics when a promise is
 //! broken. For the fuzz targets in `fuzz/` and for the short run in the tests; in no other build.
 
-use crate::{ably, config, dev, emulator, store};
+use crate::{ably, config, dev, emulator, http, store};
 
 /// A function to throw bytes at.
 pub type Target = fn(&[u8]);
@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("emulator_publish", emulator::fuzz::publish),
     ("emulator_websocket", emulator::fuzz::websocket),
     ("emulator_faults", emulator::fuzz::faults),
+    ("http_publish", http::fuzz::publish_request),
 ];
 
 /// Runs a target by its name.

@@ -6,12 +6,13 @@
 //! # Layers, in reading order
 //! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
 //!
-//! `domain <- registry <- {store | ably} <- relay <- {config | http} <- cli`, with `emulator` and `dev` beside them.
+//! `domain <- registry <- {store | ably | telemetry} <- relay <- {config | http} <- cli`, with `emulator` and `dev` beside them.
 //!
 //! - [`domain`]: events, channels, messages and failure classes. No I/O, no clock.
 //! - [`registry`]: event types and the schemas of their payloads.
 //! - [`store`]: PostgreSQL. Nobody else names `tokio_postgres`.
 //! - [`ably`]: Ably's REST API. With the emulator's own client in `dev`, nobody else names `reqwest`.
+//! - [`telemetry`]: spans of publishes, with the feature `otlp`. Nobody else names `opentelemetry`.
 //! - [`relay`]: waking, claiming, publishing, settling.
 //! - [`http`]: health, metrics and publishing on request.
 //! - [`emulator`]: a local Ably for development and tests.
@@ -32,6 +33,7 @@ pub mod http;
 pub mod registry;
 pub mod relay;
 pub mod store;
+pub mod telemetry;
 
 pub use domain::message::ENVELOPE_VERSION;
 pub use domain::new_event::NewEvent;

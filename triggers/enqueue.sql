@@ -10,7 +10,8 @@ create or replace function :"schema".enqueue(
   aggregate_id   text,
   id             text default null,
   occurred_at    timestamptz default null,
-  headers        jsonb default null
+  headers        jsonb default null,
+  traceparent    text default null
 ) returns text
 language plpgsql
 security definer
@@ -19,6 +20,8 @@ as $$
 declare
   limit_bytes constant integer := coalesce(nullif(current_setting('outbox.max_message_bytes', true), '')::integer, 65536);
   event_id    constant text := coalesce(enqueue.id, :"schema".uuid_v7()::text);
+  -- What is no traceparent is dropped: a tracer's mistake must not abort the application's transaction.
+  trace       constant text := coalesce(nullif(enqueue.traceparent, ''), current_setting('outbox.traceparent', true));
   bytes       integer;
 begin
   if btrim(coalesce(enqueue.tenant_id, '')) = '' then
@@ -60,9 +63,10 @@ begin
             hint = 'Put a reference into the payload instead of the data, or raise outbox.max_message_bytes if your Ably plan takes more.';
   end if;
 
-  insert into :"schema".event (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at)
+  insert into :"schema".event (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at, traceparent)
   values (event_id, enqueue.tenant_id, enqueue.aggregate_type, enqueue.aggregate_id, enqueue.event_type,
-          enqueue.payload, enqueue.headers, enqueue.occurred_at);
+          enqueue.payload, enqueue.headers, enqueue.occurred_at,
+          case when trace ~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then trace end);
   return event_id;
 end
 $$;

@@ -13,6 +13,7 @@ use crate::bed::{Connection, Counted, Database};
 use crate::numbers::{Results, Table, count, median, percentile, show};
 use crate::process::{self, Relay};
 use crate::sink::{Manner, Sink};
+use crate::stages::Probe;
 use crate::{Scale, say};
 
 /// Insert of event `$1` of tenant `$2`; the padding makes it as large as a backlog's.
@@ -102,7 +103,8 @@ fn idle(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>
 
 async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>) {
     sink.reset(Manner::After(0));
-    let relay = Relay::start(&database.url, &sink.url(), &[]);
+    let probe = Probe::new();
+    let relay = Relay::start(&database.url, &sink.url(), &probe.settings());
     let writer = database.connect().await;
     let insert = writer.prepare(INSERT).await.unwrap();
     let mut floor = Floor::start(database).await;
@@ -124,6 +126,7 @@ async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>
             floors.push(ms(took));
         }
     }
+    say(&format!("live idle, stages: {}", probe.medians(&http()).await));
     relay.stop();
     (ours, floors)
 }
@@ -146,7 +149,8 @@ pub(crate) async fn steady(
     answer_ms: u64,
 ) -> Steady {
     sink.reset(Manner::After(answer_ms));
-    let relay = Relay::start(&database.url, &sink.url(), &[]);
+    let probe = Probe::new();
+    let relay = Relay::start(&database.url, &sink.url(), &probe.settings());
     let admin = database.connect().await;
     let total = rate * seconds;
     let before =
@@ -185,6 +189,7 @@ pub(crate) async fn steady(
     let postgres_cpu = (process::cpu_of_postgres(database.postmaster) - before.2) / thousands;
     let memory_mib = relay.peak_memory();
     database.settled(&admin).await;
+    say(&format!("live at {rate}/s, stages: {}", probe.medians(&http()).await));
     relay.stop();
     let statements = Counted::now(&admin).await.since(before.0).statements / thousands;
     Steady { latencies, relay_cpu, postgres_cpu, statements, memory_mib }

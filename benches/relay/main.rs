@@ -23,6 +23,7 @@ mod process;
 mod replicas;
 mod report;
 mod sink;
+mod stages;
 mod trouble;
 mod writers;
 

@@ -126,6 +126,11 @@ impl Client {
         })
     }
 
+    /// Host of the server that is asked first, and its port if that is not the scheme's.
+    pub fn server(&self) -> (&str, Option<u16>) {
+        self.bases.first().map_or(("", None), Base::server)
+    }
+
     /// Publishes specs: one result each, in their order, within
     /// [`ClientConfig::retry_duration_max`].
     ///

@@ -166,6 +166,16 @@ impl Base {
         format!("{}{path}", self.0)
     }
 
+    /// Host and port, without the scheme.
+    pub(super) fn server(&self) -> (&str, Option<u16>) {
+        let server = self.0.split_once("://").map_or(self.0.as_str(), |(_, server)| server);
+        let split = server.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        match split.map(|(host, port)| (host, port.parse().ok())) {
+            Some((host, port @ Some(_))) => (host, port),
+            _ => (server, None),
+        }
+    }
+
     pub(super) fn is_plain(&self) -> bool {
         self.0.starts_with("http://")
     }

@@ -7,13 +7,20 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
-use crate::config::{self, Configuration, FallbackHosts, RetentionArchive, Settings};
+use crate::config::{
+    self, Configuration, EnvelopeName, FallbackHosts, OnOversize, RetentionArchive, Settings,
+};
+use crate::domain::envelope::Envelope;
 use crate::domain::failure::FailureClass;
+use crate::domain::message::Format;
+use crate::domain::payload_link::PayloadLinks;
+use crate::domain::routing::Routing;
 use crate::http::{HttpConfig, HttpError, HttpServer};
 use crate::registry::event_types::{Registry, RegistryError};
 use crate::registry::validation::Validation;
 use crate::relay::monitor::Monitor;
-use crate::relay::plan::PlanLimits;
+use crate::relay::payloads::Payloads;
+use crate::relay::plan::{PlanLimits, Publication};
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
 use crate::relay::wake::WakeConfig;
@@ -24,6 +31,7 @@ use crate::store::dsn::Dsn;
 use crate::store::error::StoreError;
 use crate::store::schema_name::SchemaName;
 use crate::store::session::Store;
+use crate::telemetry::{self, Telemetry};
 
 /// Longest time that a publish may take over all hosts, as Ably specifies it (TO3l6). Also what keeps
 /// a drain transaction well below its `idle_in_transaction_session_timeout` of 45 s.
@@ -58,6 +66,17 @@ pub(super) fn store_named(
     let schema = SchemaName::new(&settings.schema)
         .map_err(|error| Failure::new(Exit::Config, error, "choose another name with --schema"))?;
     Ok(Store::new(parsed.dsn, ConnectOptions::new(name), schema))
+}
+
+/// The spans that the `OTEL_*` variables ask for. Never a reason not to publish: what cannot be had is said once.
+pub(super) fn telemetry(ably: &Client) -> Telemetry {
+    if !telemetry::wanted(|name| std::env::var(name).ok()) {
+        return Telemetry::default();
+    }
+    Telemetry::start(ably.server()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "publishes are not traced: {error}");
+        Telemetry::default()
+    })
 }
 
 /// The client of the Ably that the settings name.
@@ -151,11 +170,13 @@ pub(super) fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, Fai
 /// When the address is taken, or open to others without a token.
 pub(super) async fn http(
     settings: &Settings,
+    store: &Store,
     monitor: Monitor,
 ) -> Result<Option<HttpServer>, Failure> {
     let Some(listen) = http_listen(settings)? else { return Ok(None) };
     let (token, publish_token) = (settings.http_token.clone(), settings.http_publish_token.clone());
-    let config = HttpConfig { listen, token, publish_token };
+    let payloads = links(settings).map(|links| Payloads::new(store.clone(), links));
+    let config = HttpConfig { listen, token, publish_token, payloads };
     let server = HttpServer::bind(config, monitor).await;
     server.map(Some).map_err(|error| {
         let exit =
@@ -194,6 +215,41 @@ impl From<RegistryError> for Failure {
 /// As [`registry`].
 pub(super) fn validation(settings: &Settings) -> Result<Validation, Failure> {
     Ok(Validation::new(settings.registry_validate, registry(settings)?))
+}
+
+/// Where events go, and what they look like there.
+///
+/// # Errors
+/// Never for checked settings.
+pub(super) fn publication(settings: &Settings) -> Result<Publication, Failure> {
+    let envelope = match settings.message_envelope {
+        EnvelopeName::Outbox => Envelope::Outbox,
+        EnvelopeName::CloudEvents => {
+            Envelope::CloudEvents { source: settings.message_source.clone() }
+        }
+    };
+    let format = Format { envelope, headers: settings.message_headers, links: links(settings) };
+    Ok(Publication { routing: routing(settings)?, format })
+}
+
+/// Where events go.
+///
+/// # Errors
+/// Never for checked settings.
+pub(super) fn routing(settings: &Settings) -> Result<Routing, Failure> {
+    let (modules, too) = (settings.channel_modules.clone(), settings.channel_tenant_too);
+    Routing::new(&settings.channel_template, modules, too).map_err(|errors| {
+        let causes = errors.iter().map(|error| format!("channel.template: {error}")).collect();
+        Failure::several(Exit::Config, causes, "change OUTBOX_RELAY_CHANNEL_TEMPLATE")
+    })
+}
+
+/// What makes and checks links to payloads, if the settings ask for links.
+fn links(settings: &Settings) -> Option<PayloadLinks> {
+    let wanted = settings.message_oversize == OnOversize::Reference;
+    let url = settings.payload_url.as_ref().filter(|_| wanted)?;
+    let secret = settings.payload_secret.clone()?;
+    Some(PayloadLinks::new(url, secret, settings.payload_lifetime))
 }
 
 /// The schedule by which old events are deleted, if there is one.

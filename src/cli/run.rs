@@ -1,5 +1,7 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +11,7 @@ use super::{Context, assemble};
 use crate::config::Environment;
 use crate::relay::health::Grade;
 use crate::relay::service::{Relay, Summary};
+use crate::store::session::Store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -24,9 +27,13 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let direct = assemble::store(settings, configuration.direct_url()?)?;
     let ably = assemble::ably(configuration)?;
     let validation = assemble::validation(settings)?;
-    let relay = Relay::new(store, direct, ably, assemble::relay_config(settings, options.once))
-        .with_retention(assemble::retention(settings))
-        .with_validation(validation);
+    let telemetry = Arc::new(assemble::telemetry(&ably));
+    let relay =
+        Relay::new(store.clone(), direct, ably, assemble::relay_config(settings, options.once))
+            .with_retention(assemble::retention(settings))
+            .with_validation(validation)
+            .with_publication(assemble::publication(settings)?)
+            .with_telemetry(Arc::clone(&telemetry));
     // Ends with this function.
     let mut accompanied = JoinSet::new();
     let monitor = relay.monitor();
@@ -35,11 +42,12 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     if let Some(supervisor) = supervisor.clone() {
         accompanied.spawn(supervisor.accompany(relay.started(), context.stop.clone(), alive));
     }
-    let ended = Box::pin(publish(relay, options.once, context)).await;
+    let ended = Box::pin(publish(relay, &store, options.once, context)).await;
     // A relay with nothing in flight ends before what runs beside it has seen the signal.
     if let Some(supervisor) = supervisor {
         supervisor.stopping();
     }
+    telemetry.end().await;
     let summary = ended?;
     match summary.left {
         Some(left) if left.pending > 0 => Err(Failure::new(
@@ -55,9 +63,14 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
 }
 
 /// Runs the relay, and beside it what answers over HTTP. That may end as it likes: the relay does not mind.
-async fn publish(relay: Relay, once: bool, context: &Context) -> Result<Summary, Failure> {
+async fn publish(
+    relay: Relay,
+    store: &Store,
+    once: bool,
+    context: &Context,
+) -> Result<Summary, Failure> {
     let settings = &context.configuration.settings;
-    let http = if once { None } else { assemble::http(settings, relay.monitor()).await? };
+    let http = if once { None } else { assemble::http(settings, store, relay.monitor()).await? };
     let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
     if let Some(http) = http {
         let address = http.address().to_string();

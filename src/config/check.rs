@@ -3,12 +3,19 @@
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::problem::quoted;
+use crate::domain::routing::Template;
 
 /// The longest schema name in bytes: PostgreSQL cuts names at NAMEDATALEN - 1, silently.
 const SCHEMA_BYTES_MAX: usize = 63;
 
 /// The shortest token of our own, in characters.
 const TOKEN_CHARS_MIN: usize = 16;
+
+/// The shortest secret to sign links with, in characters: as many as its signatures have bytes.
+const SECRET_CHARS_MIN: usize = 32;
+
+/// The longest `source` of CloudEvents, in bytes: every message repeats it.
+const SOURCE_BYTES_MAX: usize = 200;
 
 /// What a connection string means is the store's business; here only what cannot be one.
 pub(super) fn database_url(url: &str) -> Result<(), String> {
@@ -109,6 +116,54 @@ pub(super) fn publish_token(token: &str) -> Result<(), String> {
     }
 }
 
+/// All that is wrong with it.
+pub(super) fn channel_template(text: &str) -> Result<(), String> {
+    Template::parse(text)
+        .map(drop)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; it "))
+}
+
+/// A module is the first segment of an event type.
+pub(super) fn modules(text: &str) -> Result<(), String> {
+    match text.split(',').map(str::trim).find(|name| name.is_empty() || name.contains('.')) {
+        Some("") => Err("names an empty module".to_owned()),
+        Some(name) => Err(format!("names {}, which is more than a module", quoted(name))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn event_source(source: &str) -> Result<(), String> {
+    let in_uri = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
+    if source.is_empty() || source.len() > SOURCE_BYTES_MAX {
+        Err(format!("has {} bytes", source.len()))
+    } else if !source.chars().all(in_uri) {
+        Err("holds a character that no URI has".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn link_url(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Err("is no http or https URL".to_owned())
+    } else if !url.chars().all(|c| c.is_ascii_graphic()) || url.contains(['?', '#', '@']) {
+        Err("holds a query, a fragment, credentials or a blank".to_owned())
+    } else if url.len() > 1_000 {
+        Err("has more than 1000 characters".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn link_secret(secret: &str) -> Result<(), String> {
+    if secret.chars().count() < SECRET_CHARS_MIN {
+        Err(format!("has fewer than {SECRET_CHARS_MIN} characters"))
+    } else {
+        publish_token(secret)
+    }
+}
+
 pub(super) fn log_level(directives: &str) -> Result<(), String> {
     for part in directives.split(',').map(str::trim) {
         // A lone word is a target for `Targets`, so that `inof` would silently mean "trace of inof".
@@ -143,6 +198,15 @@ mod tests {
         assert!(http_token("short").is_err() && http_token(&"x".repeat(16)).is_ok());
         assert!(publish_token("").is_err() && publish_token("a b").is_err());
         assert!(publish_token("s").is_ok());
+        let wrong = channel_template("{tenant}").unwrap_err();
+        assert!(wrong.contains("{module}") && wrong.contains("; it lacks {tenant_id}"), "{wrong}");
+        assert!(modules("a,,b").is_err() && modules("a.b").is_err() && modules("a, b").is_ok());
+        assert!(event_source("a b").is_err() && event_source("").is_err());
+        assert!(event_source("urn:x").is_ok() && link_url("https://a.b/c").is_ok());
+        for url in ["ftp://a", "https://", "https:///x", "https://u:p@h", "http://h?a", "a"] {
+            assert!(link_url(url).is_err(), "{url:?}");
+        }
+        assert!(link_secret(&"x".repeat(31)).is_err() && link_secret(&"x".repeat(32)).is_ok());
         for directives in ["inof", "", "info,", "a=b", "hyper"] {
             assert!(log_level(directives).is_err(), "{directives:?}");
         }

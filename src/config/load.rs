@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::configuration::{Configuration, Resolved, missing};
+use super::contradiction;
 use super::environment::Environment;
 use super::file::{ConfigFile, FileChoice};
 use super::problem::{Origin, Problem, Problems};
@@ -317,9 +318,18 @@ impl Loader<'_> {
                 self.problems.push(missing(key));
             }
         }
+        let of_key = |key: &str| {
+            let entry = self.entries.iter().find(|entry| entry.key == key);
+            entry.map_or(Origin::Default, |entry| entry.origin.clone())
+        };
+        if self.problems.is_empty() {
+            let reads = |key| setting(key).is_some_and(|setting| self.needs.reads(setting));
+            self.problems.extend(contradiction::problems(&self.settings, reads, of_key));
+        }
         if !self.problems.is_empty() {
             return Err(Problems(self.problems));
         }
+        self.warnings.extend(contradiction::warnings(&self.settings, of_key));
         if self.settings.direct_url.is_none() {
             self.settings.direct_url = self
                 .settings
@@ -327,7 +337,6 @@ impl Loader<'_> {
                 .as_ref()
                 .map(|url| SecretString::from(url.expose_secret()));
         }
-        self.warn_of_contradictions();
         Ok(Configuration {
             settings: self.settings,
             warnings: self.warnings,
@@ -342,30 +351,6 @@ impl Loader<'_> {
         };
         setting.env.iter().any(tried)
             || self.file.entries.keys().any(|key| key.trim_end_matches("_file") == setting.key)
-    }
-
-    fn warn_of_contradictions(&mut self) {
-        let settings = &self.settings;
-        let grace = settings.shutdown_grace;
-        let mut warn = |key: &str, what: &str, remedy: &str| {
-            let origin = self.entries.iter().find(|entry| entry.key == key);
-            let origin = origin.map_or(Origin::Default, |entry| entry.origin.clone());
-            self.warnings.push(Problem::at(what, origin, remedy));
-        };
-        if !grace.is_zero() && grace < settings.ably_request_timeout {
-            warn(
-                "shutdown.grace",
-                "shutdown.grace is shorter than ably.request_timeout: a stop may cut a request off",
-                "raise shutdown.grace or lower ably.request_timeout",
-            );
-        }
-        if settings.ably_connect_timeout > settings.ably_request_timeout {
-            warn(
-                "ably.connect_timeout",
-                "ably.connect_timeout is longer than ably.request_timeout and never reached",
-                "lower ably.connect_timeout",
-            );
-        }
     }
 }
 

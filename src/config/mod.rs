@@ -5,7 +5,7 @@
 //! a deployment one restart at a time.
 //!
 //! Reading order: [`table`] (every setting, once), [`settings`] (what the rest of the program
-//! gets), `configuration`, `load`, then the parts: `environment`, `file`, `secret`, `value`, `check`,
+//! gets), `configuration`, `load`, then the parts: `environment`, `file`, `secret`, `value`, `check`, `contradiction`,
 //! `quantity`, `problem`, `suggestion`, [`mod@reference`].
 //!
 //! The values stay plain (`String`, `Duration`, `usize`): the command line turns them into what
@@ -13,6 +13,7 @@
 
 mod check;
 mod configuration;
+mod contradiction;
 mod environment;
 mod file;
 pub mod file_schema;
@@ -35,5 +36,7 @@ pub use environment::Environment;
 pub use load::{Flags, Needs, Sources, load};
 pub use problem::{Origin, Problem, Problems};
 pub use quantity::{QuantityError, format_duration, format_size, parse_duration, parse_size};
-pub use settings::{BatchMode, FallbackHosts, LogFormat, RetentionArchive, Settings};
+pub use settings::{
+    BatchMode, EnvelopeName, FallbackHosts, LogFormat, OnOversize, RetentionArchive, Settings,
+};
 pub use value::Kind;

@@ -66,6 +66,26 @@ pub struct Settings {
     pub http_token: Option<SecretString>,
     /// `http.publish_token`. Present when set and the command's [`super::Needs`] asked for it.
     pub http_publish_token: Option<SecretString>,
+    /// `channel.template`, well formed.
+    pub channel_template: String,
+    /// `channel.modules`; none for all.
+    pub channel_modules: Option<Vec<String>>,
+    /// `channel.tenant_too`.
+    pub channel_tenant_too: bool,
+    /// `message.envelope`.
+    pub message_envelope: EnvelopeName,
+    /// `message.source`.
+    pub message_source: String,
+    /// `message.headers`.
+    pub message_headers: bool,
+    /// `message.oversize`.
+    pub message_oversize: OnOversize,
+    /// `payload.url`. Present when `message.oversize` needs it.
+    pub payload_url: Option<String>,
+    /// `payload.secret`. Present when `message.oversize` needs it and the command's [`super::Needs`] asked for it.
+    pub payload_secret: Option<SecretString>,
+    /// `payload.lifetime`.
+    pub payload_lifetime: Duration,
     /// `log.level`: a level, or directives such as `info,outbox_relay::store=debug`.
     pub log_level: String,
     /// `log.format`.
@@ -103,6 +123,16 @@ impl Settings {
             http_listen: String::new(),
             http_token: None,
             http_publish_token: None,
+            channel_template: String::new(),
+            channel_modules: None,
+            channel_tenant_too: false,
+            message_envelope: EnvelopeName::Outbox,
+            message_source: String::new(),
+            message_headers: false,
+            message_oversize: OnOversize::Fail,
+            payload_url: None,
+            payload_secret: None,
+            payload_lifetime: Duration::ZERO,
             log_level: String::new(),
             log_format: LogFormat::Auto,
         }
@@ -163,6 +193,62 @@ impl RetentionArchive {
     }
 }
 
+/// Which envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeName {
+    /// The outbox's own.
+    Outbox,
+    /// CloudEvents 1.0.
+    CloudEvents,
+}
+
+impl EnvelopeName {
+    pub(super) const NAMES: &[&str] = &["outbox", "cloudevents"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "outbox" => Some(Self::Outbox),
+            "cloudevents" => Some(Self::CloudEvents),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of an event that is too large for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOversize {
+    /// It fails.
+    Fail,
+    /// A link takes the payload's place.
+    Reference,
+}
+
+impl OnOversize {
+    pub(super) const NAMES: &[&str] = &["fail", "reference"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "fail" => Some(Self::Fail),
+            "reference" => Some(Self::Reference),
+            _ => None,
+        }
+    }
+}
+
+/// `off` or `on`.
+pub(super) fn switch(name: &str) -> Option<bool> {
+    match name {
+        "off" => Some(false),
+        "on" => Some(true),
+        _ => None,
+    }
+}
+
+/// `all`, which is none, or names; what is neither has been refused before.
+pub(super) fn modules_named(text: &str) -> Option<Vec<String>> {
+    (text != "all").then(|| text.split(',').map(|name| name.trim().to_owned()).collect())
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -197,6 +283,7 @@ mod tests {
         settings.database_url = Some("postgres://u:hunter2@h/d".into());
         settings.direct_url = Some("postgres://u:hunter2@h/d".into());
         settings.ably_api_key = Some("app.key:hunter2".into());
+        settings.payload_secret = Some("hunter2".into());
         let debug = format!("{settings:#?}");
         assert!(!debug.contains("hunter2"), "{debug}");
     }
@@ -204,6 +291,8 @@ mod tests {
     #[test]
     fn every_name_of_a_choice_is_known() {
         assert!(BatchMode::NAMES.iter().all(|name| BatchMode::named(name).is_some()));
+        assert!(EnvelopeName::NAMES.iter().all(|name| EnvelopeName::named(name).is_some()));
+        assert!(OnOversize::NAMES.iter().all(|name| OnOversize::named(name).is_some()));
         assert!(LogFormat::NAMES.iter().all(|name| LogFormat::named(name).is_some()));
     }
 }

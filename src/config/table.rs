@@ -11,8 +11,10 @@ use super::value::Kind;
 use crate::domain::policy::OnFailed;
 use crate::registry::validation::ValidateMode;
 
+mod publication;
 mod setting;
 
+pub use self::publication::SETTINGS;
 pub use self::setting::Setting;
 
 /// The variable that names the configuration file.
@@ -32,8 +34,8 @@ const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-/// Every setting, in the order of the documentation.
-pub static SETTINGS: &[Setting] = &[
+/// Those of the relay itself; [`SETTINGS`] has all.
+const RELAY: &[Setting] = &[
     Setting {
         key: "database.url",
         env: &["DATABASE_URL"],

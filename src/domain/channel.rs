@@ -38,6 +38,14 @@ pub enum ChannelError {
         "eventType's module contains {0:?}, which an Ably channel or capability cannot carry safely; use a module without ':', '*', ',' and line breaks"
     )]
     ForbiddenInModule(char),
+    /// A column that the channel's template names is empty or only blanks.
+    #[error("{0} is blank, and the channel's template names it")]
+    BlankColumn(&'static str),
+    /// A column that the channel's template names holds a character that cannot be carried safely.
+    #[error(
+        "{0} contains {1:?}, which an Ably channel or capability cannot carry safely; leave it out of the channel's template"
+    )]
+    ForbiddenInColumn(&'static str, char),
 }
 
 /// A channel name that Ably takes.
@@ -85,6 +93,30 @@ impl ChannelName {
             return Err(ChannelError::TooLong(name.len()));
         }
         Ok(Self(name))
+    }
+
+    /// A name that is made of checked parts.
+    ///
+    /// # Errors
+    /// When the whole is too long or begins with `[`.
+    pub(super) fn of_checked(name: String) -> Result<Self, ChannelError> {
+        if name.starts_with('[') {
+            return Err(ChannelError::LeadingBracket);
+        }
+        if name.len() > CHANNEL_BYTES_MAX {
+            return Err(ChannelError::TooLong(name.len()));
+        }
+        Ok(Self(name))
+    }
+
+    /// A name that was in use already: of a group on record.
+    pub fn recorded(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// Whether it is the tenant's own channel.
+    pub fn is_of_tenant(&self, tenant: &TenantId) -> bool {
+        self.0.strip_prefix(PREFIX) == Some(tenant.as_str())
     }
 
     /// The tenant and, of a module's channel, the module: `tenant:abc:kitchen` gives `abc` and `kitchen`. What

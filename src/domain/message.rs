@@ -10,7 +10,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::channel::{ChannelError, ChannelName, module_of};
+use super::envelope::{Content, Envelope};
 use super::event::Event;
+use super::headers::extras;
+use super::payload_link::PayloadLinks;
 
 /// Largest message that every Ably plan takes, in bytes as Ably counts them: name + data + extras.
 pub const MESSAGE_BYTES_MAX_DEFAULT: usize = 65_536;
@@ -47,31 +50,74 @@ impl std::fmt::Debug for Message {
     }
 }
 
+/// What a message looks like.
+#[derive(Debug, Clone, Default)]
+pub struct Format {
+    /// Around the payload.
+    pub envelope: Envelope,
+    /// Whether `extras.headers` tell event type and aggregate, for filters.
+    pub headers: bool,
+    /// What a payload is replaced by when the message would be too large; none fails the event.
+    pub links: Option<PayloadLinks>,
+}
+
 impl Message {
-    /// The message of one event, carrying the event's own id.
+    /// The message of one event in the default format, carrying the event's own id.
     ///
     /// # Errors
     /// When the event cannot be published whatever happens: see [`Refusal`].
     pub fn of_event(event: &Event, bytes_max: usize) -> Result<Self, Refusal> {
+        Self::in_format(event, &Format::default(), bytes_max, || 0)
+    }
+
+    /// The message of one event, carrying the event's own id. `now`, in seconds since 1970, is asked only where a
+    /// link takes the payload's place.
+    ///
+    /// # Errors
+    /// As [`Message::of_event`].
+    pub fn in_format(
+        event: &Event,
+        format: &Format,
+        bytes_max: usize,
+        now: impl FnOnce() -> i64,
+    ) -> Result<Self, Refusal> {
         check_names(event)?;
-        let message = Self {
+        let message = Self::with(event, format, Content::Payload(&event.payload))?;
+        if message.counted_bytes() <= bytes_max {
+            return Ok(message);
+        }
+        match &format.links {
+            Some(_) => Self::by_reference(event, format, bytes_max, now),
+            None => Err(too_large(message.counted_bytes(), bytes_max)),
+        }
+    }
+
+    /// The message of one event with a link in the place of its payload, which may be left out of `event`.
+    ///
+    /// # Errors
+    /// As [`Message::of_event`]; also where the format has no links.
+    pub fn by_reference(
+        event: &Event,
+        format: &Format,
+        bytes_max: usize,
+        now: impl FnOnce() -> i64,
+    ) -> Result<Self, Refusal> {
+        check_names(event)?;
+        let links = format.links.as_ref().ok_or_else(|| Refusal::invalid("no links are made"))?;
+        let link = links.link(&event.id, now());
+        let message = Self::with(event, format, Content::Link(&link))?;
+        let bytes = message.counted_bytes();
+        if bytes > bytes_max { Err(too_large(bytes, bytes_max)) } else { Ok(message) }
+    }
+
+    fn with(event: &Event, format: &Format, content: Content<'_>) -> Result<Self, Refusal> {
+        Ok(Self {
             id: message_id(&event.id, event.generation),
             name: event.event_type.clone(),
-            data: envelope(event),
+            data: format.envelope.write(event, content),
             encoding: "json",
-            extras: event.headers.as_deref().map(extras).transpose()?,
-        };
-        let bytes = message.counted_bytes();
-        if bytes > bytes_max {
-            return Err(Refusal {
-                code: ErrorCode::PayloadTooLarge,
-                message: format!(
-                    "the message is {bytes} bytes; the limit is {bytes_max}: make the payload smaller"
-                ),
-                ably_code: None,
-            });
-        }
-        Ok(message)
+            extras: extras(event, format.headers)?,
+        })
     }
 
     /// Size as Ably counts it: UTF-8 bytes of name, data and extras. Id and encoding are free.
@@ -135,8 +181,18 @@ pub struct Refusal {
     pub ably_code: Option<u32>,
 }
 
+fn too_large(bytes: usize, bytes_max: usize) -> Refusal {
+    Refusal {
+        code: ErrorCode::PayloadTooLarge,
+        message: format!(
+            "the message is {bytes} bytes; the limit is {bytes_max}: make the payload smaller"
+        ),
+        ably_code: None,
+    }
+}
+
 impl Refusal {
-    fn invalid(message: impl Into<String>) -> Self {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self { code: ErrorCode::ValidationError, message: message.into(), ably_code: None }
     }
 }
@@ -190,56 +246,6 @@ fn ends_like_requeued(event_id: &str) -> bool {
         .is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn envelope(event: &Event) -> String {
-    let mut out = String::with_capacity(event.payload.len() + 320);
-    push_field(&mut out, "{\"id\":", &event.id);
-    // Writing to a String cannot fail.
-    _ = write!(out, ",\"version\":{ENVELOPE_VERSION}");
-    push_field(&mut out, ",\"tenantId\":", event.tenant_id.as_str());
-    push_field(&mut out, ",\"aggregateType\":", &event.aggregate_type);
-    push_field(&mut out, ",\"aggregateId\":", &event.aggregate_id);
-    push_field(&mut out, ",\"occurredAt\":", &occurred_at(event));
-    push_field(&mut out, ",\"eventType\":", &event.event_type);
-    out.push_str(",\"payload\":");
-    out.push_str(&event.payload);
-    out.push('}');
-    out
-}
-
-fn push_field(out: &mut String, key: &str, value: &str) {
-    out.push_str(key);
-    // A string always serialises.
-    out.push_str(&serde_json::to_string(value).unwrap_or_default());
-}
-
-/// `occurred_at` of the row, else `payload.occurredAt` when it is a time, else `created_at`.
-///
-/// A string that is no time falls through: subscribers order by this field, and one unreadable value
-/// would break them where the creation time does not.
-fn occurred_at(event: &Event) -> String {
-    if let Some(at) = &event.occurred_at {
-        return at.clone();
-    }
-    event
-        .payload_occurred_at
-        .as_deref()
-        .and_then(|text| text.parse::<jiff::Timestamp>().ok())
-        .map_or_else(|| event.created_at.clone(), |time| format!("{time:.3}"))
-}
-
-/// `headers` must be a flat object: Ably answers 40032 to anything else.
-fn extras(headers: &str) -> Result<Box<RawValue>, Refusal> {
-    let flat = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(headers)
-        .is_ok_and(|map| map.values().all(|v| !v.is_array() && !v.is_object()));
-    if !flat {
-        return Err(Refusal::invalid(
-            "headers must be a flat JSON object of strings, numbers, booleans or nulls",
-        ));
-    }
-    RawValue::from_string(format!("{{\"headers\":{headers}}}"))
-        .map_err(|e| Refusal::invalid(format!("headers are not JSON: {e}")))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -280,17 +286,18 @@ mod tests {
 
     #[test]
     fn occurred_at_falls_back_to_the_payload_and_then_to_the_creation() {
-        let with = |text: Option<&str>| {
-            occurred_at(&Event {
-                occurred_at: None,
-                payload_occurred_at: text.map(str::to_owned),
-                ..event()
-            })
-        };
-        assert_eq!(with(Some("2026-01-23T10:30:00.000Z")), "2026-01-23T10:30:00.000Z");
-        assert_eq!(with(Some("2026-01-23T12:30:00+02:00")), "2026-01-23T10:30:00.000Z");
-        assert_eq!(with(Some("yesterday")), "2026-01-24T00:00:00.000Z");
-        assert_eq!(with(None), "2026-01-24T00:00:00.000Z");
+        for (text, expected) in [
+            (Some("2026-01-23T10:30:00.000Z"), "2026-01-23T10:30:00.000Z"),
+            (Some("2026-01-23T12:30:00+02:00"), "2026-01-23T10:30:00.000Z"),
+            (Some("yesterday"), "2026-01-24T00:00:00.000Z"),
+            (None, "2026-01-24T00:00:00.000Z"),
+        ] {
+            let payload_occurred_at = text.map(str::to_owned);
+            let event = Event { occurred_at: None, payload_occurred_at, ..event() };
+            let message = Message::of_event(&event, usize::MAX).unwrap();
+            let envelope: serde_json::Value = serde_json::from_str(&message.data).unwrap();
+            assert_eq!(envelope["occurredAt"], expected);
+        }
     }
 
     #[test]
@@ -363,7 +370,7 @@ mod tests {
                 id: id.clone(), tenant_id: TenantId::new(tenant.clone()),
                 aggregate_type: kind.clone(), payload: format!("[{number}]"), ..event()
             };
-            let text = envelope(&event);
+            let text = Envelope::Outbox.write(&event, Content::Payload(&event.payload));
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&value["id"], &id);
             prop_assert_eq!(&value["tenantId"], &tenant);

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 /// let event = NewEvent::new("tenant-abc", "kitchen.task.claimed")
 ///     .about("KitchenTask", "task-123")
 ///     .payload(json!({ "taskId": "task-123", "employeeId": "e-1", "claimedAt": "2026-01-23T10:30:00Z" }))
-///     .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+///     .traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 /// assert_eq!(event.payload.as_json()[..9], *r#"{"claimed"#);
 /// ```
 #[derive(Clone, Default)]
@@ -36,6 +36,9 @@ pub struct NewEvent {
     pub headers: Option<Map<String, Value>>,
     /// When it happened. Left out: `payload.occurredAt` if that is a time, else when the row is written.
     pub occurred_at: Option<jiff::Timestamp>,
+    /// In which trace it happened, as W3C writes it; the publish is linked to it. Left out: what the transaction
+    /// has in `outbox.traceparent`. What is none is dropped by the database and refused by nobody.
+    pub traceparent: Option<String>,
 }
 
 impl NewEvent {
@@ -73,6 +76,12 @@ impl NewEvent {
     #[must_use]
     pub fn occurred_at(self, at: jiff::Timestamp) -> Self {
         Self { occurred_at: Some(at), ..self }
+    }
+
+    /// In which trace it happened.
+    #[must_use]
+    pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
+        Self { traceparent: Some(traceparent.into()), ..self }
     }
 }
 

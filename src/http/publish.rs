@@ -80,7 +80,7 @@ pub(super) async fn publish(
 }
 
 /// How many events: of the body, else of the query, else the default. Out of range is the nearest in range.
-fn limit(body: &[u8], query: Option<&str>) -> Result<usize, String> {
+pub(super) fn limit(body: &[u8], query: Option<&str>) -> Result<usize, String> {
     if body.iter().all(u8::is_ascii_whitespace) {
         let text =
             query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("limit=")));
@@ -100,7 +100,11 @@ fn limit(body: &[u8], query: Option<&str>) -> Result<usize, String> {
 
 fn clamped(value: &Value) -> Result<usize, String> {
     let whole = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX));
-    let whole = whole.ok_or_else(|| format!("limit must be a whole number, not {value:.40}"))?;
+    let whole = whole.ok_or_else(|| {
+        // Not repeated whole: a caller may have sent 64 KiB of it.
+        let start: String = value.to_string().chars().take(40).collect();
+        format!("limit must be a whole number, not {start}")
+    })?;
     Ok(usize::try_from(whole.max(1)).unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
 }
 

@@ -12,9 +12,11 @@ use axum::routing::get;
 use secrecy::SecretString;
 
 use super::access;
+use super::payload::payload;
 use super::publish::publish;
 use crate::relay::health::{Check, Grade};
 use crate::relay::monitor::Monitor;
+use crate::relay::payloads::Payloads;
 
 /// Bytes of a body at most; a limit has some twenty.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -27,6 +29,7 @@ GET  /livez           does the process do anything at all? never depends on Post
 GET  /readyz          is it doing its work? ?verbose says why
 GET  /metrics         OpenMetrics, for Prometheus
 POST /outbox/publish  publish at most {\"limit\": 100} events now; with OUTBOX_PUBLISH_TOKEN
+GET  /events/{id}/payload  what was too large for a message; by the link in the message
 ";
 
 /// What the handlers share.
@@ -37,6 +40,8 @@ pub(super) struct Served {
     pub(super) token: Option<SecretString>,
     /// Opens `/outbox/publish`.
     pub(super) publish_token: Option<SecretString>,
+    /// What links to payloads open.
+    pub(super) payloads: Option<Payloads>,
 }
 
 /// Everything that is answered.
@@ -50,6 +55,8 @@ pub(super) fn router(served: Arc<Served>) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&served), only_by_address))
+        // Behind it: a link is followed by whatever name it was made with.
+        .route("/events/{id}/payload", get(payload))
         .layer(from_fn(careful_headers))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(served)

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::routes::{Served, router};
 use crate::relay::monitor::Monitor;
+use crate::relay::payloads::Payloads;
 
 /// Connections at a time. A probe, a scraper and a person are three.
 const CONNECTIONS_MAX: usize = 64;
@@ -43,6 +44,8 @@ pub struct HttpConfig {
     pub token: Option<SecretString>,
     /// What opens `/outbox/publish`; without it nobody may.
     pub publish_token: Option<SecretString>,
+    /// What links to payloads open; without it nothing.
+    pub payloads: Option<Payloads>,
 }
 
 /// Why there is no server.
@@ -105,7 +108,8 @@ impl HttpServer {
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
         let (token, publish_token) = (config.token, config.publish_token);
-        let router = router(Arc::new(Served { monitor, token, publish_token }));
+        let payloads = config.payloads;
+        let router = router(Arc::new(Served { monitor, token, publish_token, payloads }));
         Ok(Self { listener, address, router })
     }
 

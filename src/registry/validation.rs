@@ -77,6 +77,11 @@ impl Validation {
         self.inner.is_some()
     }
 
+    /// Whether what does not match must not be published.
+    pub fn rejects(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.reject)
+    }
+
     /// Checks the payload of an event, JSON text.
     ///
     /// # Errors

@@ -10,22 +10,27 @@ use tracing::{debug, warn};
 
 use super::appetite::Appetite;
 use super::asked::cut;
+use super::fan_out::FanOut;
 use super::fault_point::{self, Step};
 use super::floor_work::FloorWork;
 use super::inspection;
 use super::metrics::{Metrics, SeenEvents, Stage};
 use super::outcome;
-use super::plan::{Company, Part, Plan, PlanLimits, plan};
+use super::plan::{Part, Plan, PlanLimits, Publication, plan, record_of};
 use super::requests;
+use super::row_locks::keep_lockable;
 use super::side_session::SideSession;
+use super::traces::Traces;
 use crate::ably::{Client, SpecResult};
-use crate::domain::event::{Seq, TenantId};
+use crate::domain::event::TenantId;
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::registry::validation::Validation;
-use crate::store::claim::{Claim, LockOwner, OpenDrain, Settlement};
+use crate::store::claim::{Claim, LockOwner, OpenDrain};
 use crate::store::error::StoreError;
 use crate::store::pause::Paused;
 use crate::store::session::{NewGroup, Session, Store};
+use crate::store::settle::Settlement;
+use crate::telemetry::Telemetry;
 
 /// What every batch needs.
 #[derive(Debug)]
@@ -36,8 +41,11 @@ pub(super) struct Drain {
     pub(super) appetite: Appetite,
     pub(super) floor: FloorWork,
     pub(super) plan_limits: PlanLimits,
+    pub(super) publication: Publication,
+    pub(super) fan_out: FanOut,
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
+    pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// Where a claim looks.
@@ -143,12 +151,16 @@ impl Drain {
         fault_point::pass(Step::BeforeClaim);
         let mut limits = self.appetite.limits();
         // What is cut from a claim must not have been locked: it would look sent.
-        limits.lock_lone &= from.limit.is_none();
+        limits.lock_lone &= from.limit.is_none() && !self.telemetry.is_on();
         let begun = Instant::now();
         let floor = self.floor.with(|floor| floor.value());
         let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, floor).await?;
         let took = begun.elapsed();
         self.metrics.stage(Stage::Claim, took);
+        // By the database's clock; one number a batch, like every stage. The first event of a tenant is its oldest.
+        if let Some(waited) = claim.runs.iter().filter_map(|run| run.events.first()?.waited).max() {
+            self.metrics.stage(Stage::Wait, waited);
+        }
         self.appetite.learn(&claim, limits);
         let full = i64::try_from(claim.tenants.len()).is_ok_and(|n| n >= limits.tenants);
         // Nobody waits for it any more when the relay is stopping.
@@ -196,8 +208,14 @@ impl Drain {
         let suspects = without_rows(&claim);
         let mut seen = self.metrics.claimed(&claim);
         report.claimed = seen.events();
+        if self.publication.format.links.is_some() {
+            open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
+        }
+        let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
-        let mut plan = plan(claim.runs, self.plan_limits, || uuid::Uuid::now_v7().to_string());
+        let new_base = || uuid::Uuid::now_v7().to_string();
+        let mut plan = plan(claim.runs, self.plan_limits, &self.publication, new_base);
+        self.metrics.stage(Stage::Encode, encoding.elapsed());
         for (id, bytes) in &plan.large {
             warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
         }
@@ -206,16 +224,19 @@ impl Drain {
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
         let locking = Instant::now();
-        let locked = if keep_lockable(&open, &mut plan.parts, &claim.locked, begun).await? {
-            self.metrics.stage(Stage::Lock, locking.elapsed());
-            locking
-        } else {
-            begun
+        let lockable =
+            keep_lockable(&open, &self.telemetry, &mut plan.parts, &claim.locked, begun).await?;
+        let (locked, traces) = match lockable {
+            Some(traces) => {
+                self.metrics.stage(Stage::Lock, locking.elapsed());
+                (locking, traces)
+            }
+            None => (begun, Traces::default()),
         };
         fault_point::pass(Step::BeforeRequest);
         plan.parts.iter().flat_map(|p| &p.spec.messages).for_each(|m| fault_point::send(&m.name));
 
-        let results = self.send(&plan.parts, locked, &mut seen).await;
+        let results = self.send(&plan.parts, locked, &traces, &mut seen).await;
         let mut settlement = Settlement {
             failed: std::mem::take(&mut plan.refused),
             blocking: std::mem::take(&mut plan.blocking),
@@ -261,6 +282,7 @@ impl Drain {
         &self,
         parts: &[Part],
         locked: Instant,
+        traces: &Traces,
         seen: &mut SeenEvents,
     ) -> Vec<SpecResult> {
         if parts.is_empty() {
@@ -268,7 +290,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
-        let results = requests::publish(&self.ably, parts, locked).await;
+        let results = requests::publish(self, parts, locked, traces).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);
         seen.answered();
@@ -277,7 +299,7 @@ impl Drain {
 
     /// Commits the composition of new groups, and drops those that are on record differently.
     async fn record(&self, parts: &mut Vec<Part>, owner: LockOwner) -> Result<(), StoreError> {
-        let groups: Vec<NewGroup> = parts.iter().filter_map(new_group).collect();
+        let groups: Vec<NewGroup> = parts.iter().filter_map(record_of).collect();
         if groups.is_empty() {
             return Ok(());
         }
@@ -291,47 +313,9 @@ impl Drain {
         };
         fault_point::pass(Step::AfterRecord);
         self.metrics.stage(Stage::Record, begun.elapsed());
-        parts.retain(|part| new_group(part).is_none() || recorded.contains(&part.tenant_id));
+        parts.retain(|part| record_of(part).is_none() || recorded.contains(&part.tenant_id));
         Ok(())
     }
-}
-
-fn new_group(part: &Part) -> Option<NewGroup> {
-    match &part.company {
-        Company::Group { base_id, recorded: false } => Some(NewGroup {
-            tenant_id: part.tenant_id.clone(),
-            base_id: base_id.clone(),
-            seqs: part.seqs.clone(),
-        }),
-        Company::Group { .. } | Company::Alone => None,
-    }
-}
-
-/// How old the locks of a claim may be when its request leaves; else they are taken again, which tells
-/// that the transaction is still there.
-const LOCK_AGE_MAX: Duration = Duration::from_secs(1);
-
-/// Locks the rows of all parts; a part that lacks one waits: somebody else is changing it. Returns whether
-/// PostgreSQL was asked, which it is not when the claim has `locked` them all.
-async fn keep_lockable(
-    open: &OpenDrain,
-    parts: &mut Vec<Part>,
-    locked: &HashSet<Seq>,
-    begun: Instant,
-) -> Result<bool, StoreError> {
-    let seqs: Vec<Seq> = parts.iter().flat_map(|part| part.seqs.iter().copied()).collect();
-    if begun.elapsed() < LOCK_AGE_MAX && seqs.iter().all(|seq| locked.contains(seq)) {
-        return Ok(false);
-    }
-    let locked: HashSet<Seq> = open.lock_rows(&seqs).await?;
-    parts.retain(|part| {
-        let whole = part.seqs.iter().all(|seq| locked.contains(seq));
-        if !whole {
-            debug!(tenant_id = %part.tenant_id, "a row of the tenant is locked by somebody else");
-        }
-        whole
-    });
-    Ok(true)
 }
 
 /// Tenants that were locked but brought no rows: their recorded group may have lost all its events.

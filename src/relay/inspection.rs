@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::domain::message::{ErrorCode, Refusal};
 use crate::registry::problem::Problems;
 use crate::registry::validation::Validation;
-use crate::store::claim::Run;
+use crate::store::claim::{Claimed, Run};
 
 /// Problems that the error of a row names; `events validate` tells all.
 const PROBLEMS_TOLD: usize = 5;
@@ -19,6 +19,13 @@ pub(super) fn inspect(validation: &Validation, runs: &mut [Run]) {
         return;
     }
     for run in runs.iter_mut().filter(|run| run.group.is_none()) {
+        // Named where a link takes the payload's place, which nobody has looked at.
+        let unseen = |c: &&mut Claimed| c.oversize.is_some() && !c.event.event_type.is_empty();
+        for claimed in run.events.iter_mut().filter(unseen).filter(|_| validation.rejects()) {
+            let message = "the payload is too large to be checked against its schema, and \
+                           registry.validate is reject: make it smaller";
+            claimed.invalid = Some(invalid(message.into()));
+        }
         for claimed in run.events.iter_mut().filter(|c| !c.lock_trace && c.oversize.is_none()) {
             let event = &claimed.event;
             // A payload that the validator cannot bear fails alone, as one that cannot be encoded does.

@@ -19,8 +19,9 @@ use self::observed::Observed;
 use self::seen::Seen;
 use crate::ably::SpecResult;
 use crate::domain::failure::{FailureClass, PublishFailure};
-use crate::store::claim::{Claim, Settlement};
+use crate::store::claim::Claim;
 use crate::store::observe::Observation;
+use crate::store::settle::Settlement;
 
 mod labels;
 mod observed;
@@ -36,8 +37,10 @@ const LATENCY_BUCKETS: [f64; 16] = [
 ];
 
 /// Buckets of a stage: it ends by its own time-outs, at most 45 s.
-const STAGE_BUCKETS: [f64; 13] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+const STAGE_BUCKETS: [f64; 15] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+    30.0,
+];
 
 /// Everything that is counted. Shared by the parts of one relay.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Waking, claiming, publishing, settling.
 //!
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
-//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` (how they travel), `listener` (how the bell
+//! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` and `fan_out` (how they travel), `listener` (how the bell
 //! is heard), `flag_work` (when it need not ring), `floor` and `floor_work` (where claims may begin), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
-//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside).
+//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside), [`payloads`] (what no message can hold).
 
 mod appetite;
 pub mod archive_file;
@@ -11,6 +11,7 @@ mod asked;
 mod coordinator;
 mod database_state;
 mod drain;
+mod fan_out;
 mod fault_point;
 mod flag_work;
 mod floor;
@@ -24,11 +25,14 @@ pub mod monitor;
 mod news;
 pub mod outcome;
 mod pace;
+pub mod payloads;
 pub mod plan;
 mod publisher_state;
 mod requests;
 pub mod retention;
+mod row_locks;
 pub mod service;
 mod side_session;
 mod suspects;
+mod traces;
 pub mod wake;

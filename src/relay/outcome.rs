@@ -7,7 +7,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::failure::{FailureClass, HoldReason, PublishFailure, UNKNOWN_ATTEMPTS_MAX};
 use crate::domain::message::{ErrorCode, Refusal};
 use crate::domain::policy::OnFailed;
-use crate::store::claim::{Hold, Settlement};
+use crate::store::settle::{Hold, Settlement};
 
 /// A tenant over its channel's rate: Ably's window is a second.
 const THROTTLED: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
@@ -153,6 +153,7 @@ mod tests {
             on_failed: OnFailed::Skip,
             repeated: false,
             spec: Spec { channel, messages: Vec::new() },
+            also: Vec::new(),
             tenant_id,
         }
     }

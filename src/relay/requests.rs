@@ -9,11 +9,14 @@ use futures_util::stream::{self, StreamExt};
 
 use tokio::time::Instant;
 
+use super::drain::Drain;
 use super::plan::Part;
+use super::traces::{Carried, Traces};
 use crate::ably::{
     Client, EncodedSpec, REQUEST_BYTES_MAX, REQUEST_CHANNELS_MAX, SpecResult, request_bytes,
 };
 use crate::domain::failure::{FailureClass, PublishFailure};
+use crate::telemetry::Telemetry;
 
 /// Requests of one batch that are out at once. Their channels are disjoint, so order is not at
 /// stake; the bound keeps one batch from taking all of a small plan's request rate.
@@ -26,15 +29,35 @@ const REQUESTS_AT_ONCE: usize = 4;
 const SENDING_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Publishes all parts, whose rows have been locked since `locked`; one result each, in their order.
-pub(super) async fn publish(ably: &Client, parts: &[Part], locked: Instant) -> Vec<SpecResult> {
-    let encoded = parts.iter().map(|part| EncodedSpec::new(&part.spec)).collect();
-    let batch = Batch { ably, locked, ended: OnceLock::new() };
-    let mut requests = Vec::new();
+pub(super) async fn publish(
+    drain: &Drain,
+    parts: &[Part],
+    locked: Instant,
+    traces: &Traces,
+) -> Vec<SpecResult> {
+    let of = |part| drain.fan_out.open_specs(part).map(move |spec| (part, spec));
+    let open: Vec<Carried<'_>> = parts.iter().flat_map(of).collect();
+    let encoded = open.iter().map(|(_, spec)| EncodedSpec::new(spec)).collect();
+    let batch = Batch { ably: &drain.ably, locked, ended: OnceLock::new() };
+    let (mut requests, mut rest) = (Vec::new(), open.as_slice());
     for request in pack(encoded) {
+        // They are packed in their order.
+        let carried = rest.split_off(..request.len()).unwrap_or_default();
+        let traced = Traced { telemetry: &drain.telemetry, traces, carried };
         // Boxed: futures over borrowed specs would not be `Send` for every lifetime.
-        requests.push(batch.send(request).boxed());
+        requests.push(batch.send(request, traced).boxed());
     }
-    stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat()
+    let results =
+        stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect::<Vec<_>>().await.concat();
+    drain.fan_out.together(parts, results)
+}
+
+/// What the span of a request is made of.
+#[derive(Clone, Copy)]
+struct Traced<'a> {
+    telemetry: &'a Telemetry,
+    traces: &'a Traces,
+    carried: &'a [Carried<'a>],
 }
 
 /// The requests of one batch.
@@ -48,7 +71,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     /// Sends one request, unless an earlier one has shown that there is no point.
-    async fn send(&self, request: Vec<EncodedSpec>) -> Vec<SpecResult> {
+    async fn send(&self, request: Vec<EncodedSpec>, traced: Traced<'_>) -> Vec<SpecResult> {
         if self.locked.elapsed() > SENDING_TIME_MAX {
             _ = self.ended.set(PublishFailure {
                 class: FailureClass::Outage,
@@ -63,7 +86,11 @@ impl Batch<'_> {
         if let Some(failure) = self.ended.get() {
             return vec![Err(failure.clone()); request.len()];
         }
+        let span = traced.traces.span(traced.telemetry, traced.carried, &request);
         let results = self.ably.publish_encoded(&request).await;
+        if let Some(span) = span {
+            span.end(results.iter().filter_map(|result| result.as_ref().err()));
+        }
         if let Some(Err(failure)) = results.first()
             && results.iter().all(Result::is_err)
             && concerns_all(failure.class)
@@ -153,7 +180,9 @@ mod tests {
         let client = Client::new(config).unwrap();
         let stale = Instant::now() - SENDING_TIME_MAX - Duration::from_secs(1);
         let batch = Batch { ably: &client, locked: stale, ended: OnceLock::new() };
-        let results = batch.send(vec![encoded(1, 10), encoded(2, 10)]).await;
+        let (telemetry, traces) = (Telemetry::default(), Traces::default());
+        let traced = Traced { telemetry: &telemetry, traces: &traces, carried: &[] };
+        let results = batch.send(vec![encoded(1, 10), encoded(2, 10)], traced).await;
         assert!(results.iter().all(|result| result.as_ref().is_err_and(|failure| {
             failure.class == FailureClass::Outage && failure.message.contains("not sent")
         })));

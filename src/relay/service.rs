@@ -13,11 +13,12 @@ use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
 use super::drain::Drain;
+use super::fan_out::FanOut;
 use super::floor_work::FloorWork;
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::monitor::Monitor;
-use super::plan::PlanLimits;
+use super::plan::{PlanLimits, Publication};
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
 use super::wake::WakeConfig;
@@ -27,6 +28,7 @@ use crate::registry::validation::Validation;
 use crate::store::claim::ClaimLimits;
 use crate::store::error::StoreError;
 use crate::store::session::{Backlog, Store};
+use crate::telemetry::Telemetry;
 
 /// Settings of a relay.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +89,8 @@ pub struct Relay {
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     validation: Validation,
+    publication: Publication,
+    telemetry: Arc<Telemetry>,
     listening: CancellationToken,
     started: CancellationToken,
     metrics: Arc<Metrics>,
@@ -100,6 +104,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::new());
         let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
+        let publication = Publication::default();
         Self {
             store,
             direct,
@@ -107,6 +112,8 @@ impl Relay {
             config,
             retention,
             validation,
+            publication,
+            telemetry: Arc::default(),
             listening: CancellationToken::new(),
             started: CancellationToken::new(),
             metrics,
@@ -123,6 +130,16 @@ impl Relay {
     /// Has it check payloads before they are published.
     pub fn with_validation(self, validation: Validation) -> Self {
         Self { validation, ..self }
+    }
+
+    /// Has it trace its publishes.
+    pub fn with_telemetry(self, telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, ..self }
+    }
+
+    /// Has it publish elsewhere, or in another format.
+    pub fn with_publication(self, publication: Publication) -> Self {
+        Self { publication, ..self }
     }
 
     /// Has it delete old events too, unless it is a single run.
@@ -163,8 +180,11 @@ impl Relay {
             appetite: Appetite::new(self.config.claim, self.config.plan, self.config.wake.slots),
             floor: FloorWork::new(Instant::now()),
             plan_limits: self.config.plan,
+            publication: self.publication,
+            fan_out: FanOut::default(),
             metrics: self.metrics,
             validation: self.validation,
+            telemetry: self.telemetry,
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();

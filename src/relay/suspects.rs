@@ -15,9 +15,10 @@ use super::drain::{BatchReport, Drain, With};
 use super::plan::Part;
 use crate::domain::event::TenantId;
 use crate::domain::failure::HoldReason;
-use crate::store::claim::{Hold, OpenDrain, Settlement, Suspect};
+use crate::store::claim::{OpenDrain, Suspect};
 use crate::store::error::StoreError;
 use crate::store::session::Session;
+use crate::store::settle::{Hold, Settlement};
 
 /// Crashes in a row from which on a tenant is sent by itself. `lock_tenants.sql` and `lock_suspect.sql` say
 /// the same number.

@@ -7,17 +7,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
 use super::pause::Paused;
-use super::run_rows::runs;
 use super::session::{Session, answered};
 use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
-use crate::domain::failure::HoldReason;
 use crate::domain::message::Refusal;
 use crate::domain::policy::OnFailed;
 
@@ -106,62 +103,11 @@ pub struct Claimed {
     pub invalid: Option<Refusal>,
 }
 
-/// A tenant that has to wait.
-#[derive(Debug, Clone)]
-pub struct Hold {
-    /// Who.
-    pub tenant_id: TenantId,
-    /// From now on.
-    pub wait: Duration,
-    /// Whether it was not on hold before.
-    pub first: bool,
-    /// Why.
-    pub reason: HoldReason,
-    /// Why, in words.
-    pub message: String,
-}
-
-/// The outcome of a drain, written in one transaction.
-#[derive(Debug, Default)]
-pub struct Settlement {
-    /// Accepted by Ably.
-    pub published: Vec<Seq>,
-    /// Never publishable.
-    pub failed: Vec<(Seq, Refusal)>,
-    /// Those of `failed` whose tenants wait for an operator from now on.
-    pub blocking: Vec<Seq>,
-    /// Refused on merits as part of a group, or for an unknown reason: to be tried in smaller company.
-    pub refused: Vec<(Seq, Refusal)>,
-    /// Tenants whose recorded group has an outcome.
-    pub forget_groups: Vec<TenantId>,
-    /// Tenants to hold.
-    pub holds: Vec<Hold>,
-    /// Tenants whose hold is over.
-    pub release: Vec<TenantId>,
-    /// Tenants whose counted crashes are answered by an outcome.
-    pub forget_crashes: Vec<TenantId>,
-    /// Tenants whose last counted crash was none: what was sent again came to an orderly end.
-    pub uncount_crashes: Vec<TenantId>,
-}
-
-impl Settlement {
-    /// Whether it changes nothing for any event. A crash that is taken back is not progress.
-    pub fn is_empty(&self) -> bool {
-        self.published.is_empty()
-            && self.failed.is_empty()
-            && self.blocking.is_empty()
-            && self.refused.is_empty()
-            && self.forget_groups.is_empty()
-            && self.holds.is_empty()
-            && self.release.is_empty()
-    }
-}
-
 /// An open drain transaction. Dropping it closes the connection: PostgreSQL rolls back.
 #[derive(Debug)]
 #[must_use = "settle it or roll it back; dropping it costs the connection"]
 pub struct OpenDrain {
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Session {
@@ -286,55 +232,6 @@ impl OpenDrain {
         rows.iter().map(|row| Ok(TenantId::new(row.try_get::<_, String>(0)?))).collect()
     }
 
-    /// Writes the outcome and commits: one round trip.
-    ///
-    /// # Errors
-    /// Any, with everything rolled back and the connection dropped.
-    pub async fn settle(self, settlement: &Settlement) -> Result<Session, StoreError> {
-        let s = settlement;
-        let published: Vec<i64> = s.published.iter().map(|seq| seq.0).collect();
-        let (failed, failures) = with_errors(&s.failed);
-        let (refused, refusals) = with_errors(&s.refused);
-        let blocking: Vec<i64> = s.blocking.iter().map(|seq| seq.0).collect();
-        let forget = texts(&s.forget_groups);
-        let release = texts(&s.release);
-        let forget_crashes = texts(&s.forget_crashes);
-        let uncount = texts(&s.uncount_crashes);
-        let held: Vec<&str> = s.holds.iter().map(|h| h.tenant_id.as_str()).collect();
-        let held_ms: Vec<i64> = s.holds.iter().map(|h| millis(h.wait)).collect();
-        let reasons: Vec<&str> = s.holds.iter().map(|h| h.reason.as_str()).collect();
-        let messages: Vec<&str> = s.holds.iter().map(|h| h.message.as_str()).collect();
-
-        type Parameters<'p> = Vec<&'p (dyn ToSql + Sync)>;
-        let all: [(bool, Statement, Parameters<'_>); 9] = [
-            (published.is_empty(), Statement::PublishRows, vec![&published]),
-            (failed.is_empty(), Statement::FailRows, vec![&failed, &failures]),
-            (refused.is_empty(), Statement::CountAttempts, vec![&refused, &refusals]),
-            (forget.is_empty(), Statement::ForgetGroups, vec![&forget]),
-            (release.is_empty(), Statement::ReleaseTenants, vec![&release]),
-            (held.is_empty(), Statement::HoldTenants, vec![&held, &held_ms, &reasons, &messages]),
-            (forget_crashes.is_empty(), Statement::ForgetCrashes, vec![&forget_crashes]),
-            (uncount.is_empty(), Statement::UncountCrashes, vec![&uncount]),
-            // Behind the failures: it reads their errors.
-            (blocking.is_empty(), Statement::BlockTenants, vec![&blocking]),
-        ];
-        answered(async {
-            let mut writes = Vec::with_capacity(all.len());
-            for (_, statement, parameters) in all.iter().filter(|(empty, ..)| !empty) {
-                writes.push(self.session.run(*statement, parameters).boxed());
-            }
-            // Sent behind them without waiting: a COMMIT after a failed statement rolls back.
-            let (written, committed) = tokio::join!(
-                futures_util::future::join_all(writes),
-                self.session.command("commit")
-            );
-            written.into_iter().collect::<Result<(), _>>()?;
-            committed
-        })
-        .await?;
-        Ok(self.session)
-    }
-
     /// Gives everything back unchanged.
     ///
     /// # Errors
@@ -349,15 +246,77 @@ fn seqs_of(rows: &[Row]) -> Result<HashSet<Seq>, StoreError> {
     rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
 }
 
-fn texts(tenants: &[TenantId]) -> Vec<&str> {
+/// Groups the rows of read_runs, which come in the order of their tenants. A run ends before an event of a
+/// paused type: what stands behind it waits with it.
+fn runs(rows: &[Row]) -> Result<Vec<Run>, StoreError> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut ended: Option<&str> = None;
+    for row in rows {
+        let tenant: &str = row.try_get("tenant_id")?;
+        if ended == Some(tenant) || row.try_get("paused")? {
+            ended = Some(tenant);
+            continue;
+        }
+        let claimed = claimed(row)?;
+        match runs.last_mut() {
+            Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),
+            _ => runs.push(new_run(row, claimed)?),
+        }
+    }
+    Ok(runs)
+}
+
+fn new_run(row: &Row, first: Claimed) -> Result<Run, StoreError> {
+    let base_id: Option<String> = row.try_get("base_id")?;
+    let events: Option<i32> = row.try_get("group_events")?;
+    let group = base_id.zip(events).map(|(base_id, events)| RecordedGroup {
+        base_id,
+        events: usize::try_from(events).unwrap_or_default(),
+    });
+    let on_failed: Option<&str> = row.try_get("on_failed")?;
+    Ok(Run {
+        tenant_id: first.event.tenant_id.clone(),
+        group,
+        hold_failures: row.try_get("hold_failures")?,
+        on_failed: on_failed.and_then(OnFailed::named),
+        events: vec![first],
+    })
+}
+
+fn claimed(row: &Row) -> Result<Claimed, StoreError> {
+    let payload: Option<String> = row.try_get("payload")?;
+    let bytes: i64 = row.try_get("bytes")?;
+    Ok(Claimed {
+        lock_trace: row.try_get("lock_trace")?,
+        oversize: payload.is_none().then_some(bytes),
+        waited: waited(row.try_get("waited_ms")?),
+        invalid: None,
+        event: Event {
+            seq: Seq(row.try_get("seq")?),
+            id: row.try_get("id")?,
+            tenant_id: TenantId::new(row.try_get::<_, String>("tenant_id")?),
+            aggregate_type: row.try_get("aggregate_type")?,
+            aggregate_id: row.try_get("aggregate_id")?,
+            event_type: row.try_get("event_type")?,
+            payload: payload.unwrap_or_default(),
+            headers: row.try_get("headers")?,
+            occurred_at: row.try_get("occurred_at")?,
+            payload_occurred_at: row.try_get("payload_occurred_at")?,
+            created_at: row.try_get("created_at")?,
+            attempts: row.try_get("attempts")?,
+            generation: row.try_get("generation")?,
+        },
+    })
+}
+
+fn waited(ms: Option<f64>) -> Option<Duration> {
+    Duration::try_from_secs_f64(ms?.max(0.0) / 1_000.0).ok()
+}
+
+pub(super) fn texts(tenants: &[TenantId]) -> Vec<&str> {
     tenants.iter().map(TenantId::as_str).collect()
 }
 
-fn with_errors(rows: &[(Seq, Refusal)]) -> (Vec<i64>, Vec<String>) {
-    // A Refusal is strings and a number: it always serialises.
-    rows.iter().map(|(seq, e)| (seq.0, serde_json::to_string(e).unwrap_or_default())).unzip()
-}
-
-fn millis(wait: Duration) -> i64 {
+pub(super) fn millis(wait: Duration) -> i64 {
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }

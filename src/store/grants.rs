@@ -39,7 +39,8 @@ const RELAY: Grants = &[
 const INSERT: Grants = &[
     (
         "event",
-        "insert (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at)",
+        "insert (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at, \
+         traceparent)",
     ),
     ("awake_until", "select"),
 ];

@@ -1,6 +1,6 @@
 //! PostgreSQL. Nobody else names `tokio_postgres`.
 //!
-//! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), [`statement`] (its
+//! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), `oversize` and [`payload`] (what no message can hold), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application), [`application`] (the same with what became of them, for `dev`),
 //! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events),
@@ -28,16 +28,19 @@ pub mod migration_files;
 pub mod observe;
 pub mod operator;
 pub mod operator_statement;
+mod oversize;
 pub mod pause;
+pub mod payload;
 pub mod producer;
 pub mod relation;
 pub mod retention;
 pub mod retention_statement;
-mod run_rows;
 pub mod schema_name;
 pub mod session;
+pub mod settle;
 pub mod statement;
 pub mod stats;
 pub mod stored_event;
 mod template;
 mod tls;
+mod traces;

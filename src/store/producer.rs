@@ -116,7 +116,7 @@ impl Producer {
         event: &NewEvent,
     ) -> Result<String, StoreError> {
         let (headers, occurred_at) = texts(event);
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&(dyn ToSql + Sync); 9] = [
             &event.tenant_id,
             &event.event_type,
             &event.payload.as_json(),
@@ -125,6 +125,7 @@ impl Producer {
             &event.id,
             &headers,
             &occurred_at,
+            &event.traceparent,
         ];
         Ok(self.call(client, &ENQUEUE, &parameters).await?.into_iter().next().unwrap_or_default())
     }
@@ -147,7 +148,9 @@ impl Producer {
         let column = |of: fn(&NewEvent) -> &str| events.iter().map(of).collect::<Vec<_>>();
         let (headers, occurred_at): (Vec<_>, Vec<_>) = events.iter().map(texts).unzip();
         let ids: Vec<Option<&str>> = events.iter().map(|event| event.id.as_deref()).collect();
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let traces: Vec<Option<&str>> =
+            events.iter().map(|event| event.traceparent.as_deref()).collect();
+        let parameters: [&(dyn ToSql + Sync); 9] = [
             &column(|event| &event.tenant_id),
             &column(|event| &event.event_type),
             &column(|event| event.payload.as_json()),
@@ -156,6 +159,7 @@ impl Producer {
             &ids,
             &headers,
             &occurred_at,
+            &traces,
         ];
         Ok(self.call(client, &ENQUEUE_MANY, &parameters).await?)
     }
@@ -192,12 +196,12 @@ fn texts(event: &NewEvent) -> (Option<String>, Option<String>) {
 
 // The macro reads each file by `include_str!`.
 static ENQUEUE: StatementText =
-    statement!("enqueue", [TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT]);
+    statement!("enqueue", [TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT]);
 static ENQUEUE_MANY: StatementText = statement!(
     "enqueue_many",
     [
         TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY,
-        TEXT_ARRAY
+        TEXT_ARRAY, TEXT_ARRAY
     ]
 );
 

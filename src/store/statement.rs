@@ -10,6 +10,7 @@ use super::schema_name::SchemaName;
 pub(super) enum Statement {
     LockTenants,
     ReadRuns,
+    ReadOversize,
     RecordGroups,
     LockRows,
     LockLone,
@@ -36,6 +37,7 @@ pub(super) enum Statement {
     LowestPending,
     NextPending,
     PendingBelow,
+    LockTracedRows,
 }
 
 /// What is known of a statement before it is prepared.
@@ -62,9 +64,10 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 28] = [
+pub static ALL: [StatementText; 30] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8]),
+    statement!("read_oversize", [INT8_ARRAY, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),
     statement!("lock_lone", [INT8]),
@@ -91,6 +94,7 @@ pub static ALL: [StatementText; 28] = [
     statement!("lowest_pending", [INT8]),
     statement!("next_pending", [INT8, INT8]),
     statement!("pending_below", [INT8]),
+    statement!("lock_traced_rows", [INT8_ARRAY]),
 ];
 
 impl Statement {
@@ -123,6 +127,7 @@ mod tests {
         for (statement, name) in [
             (Statement::LockTenants, "lock_tenants"),
             (Statement::ReadRuns, "read_runs"),
+            (Statement::ReadOversize, "read_oversize"),
             (Statement::RecordGroups, "record_groups"),
             (Statement::LockRows, "lock_rows"),
             (Statement::LockLone, "lock_lone"),
@@ -149,6 +154,7 @@ mod tests {
             (Statement::LowestPending, "lowest_pending"),
             (Statement::NextPending, "next_pending"),
             (Statement::PendingBelow, "pending_below"),
+            (Statement::LockTracedRows, "lock_traced_rows"),
         ] {
             assert_eq!(statement.text().name, name);
         }

@@ -32,6 +32,9 @@ fn every_test_that_the_readme_names_exists() {
         ("retention::archive", include_str!("retention/archive.rs")),
         ("retention::prune", include_str!("retention/prune.rs")),
         ("migrations", include_str!("migrations.rs")),
+        ("takeover", include_str!("takeover.rs")),
+        ("routing", include_str!("routing.rs")),
+        ("routing::payloads", include_str!("routing/payloads.rs")),
         ("subscribers", include_str!("subscribers.rs")),
         ("takeover", include_str!("takeover.rs")),
     ];

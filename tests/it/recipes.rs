@@ -87,8 +87,8 @@ async fn the_page_for_psql_works() {
         let block = block.replace("producer_of_sql_page", outbox.database.name());
         run_by_psql(&outbox, &client, &block).await;
     }
-    let types = published(&outbox, 5).await;
-    let expected = ["claimed", "released", "reset", "reset", "noted"];
+    let types = published(&outbox, 6).await;
+    let expected = ["claimed", "released", "traced", "reset", "reset", "noted"];
     assert_eq!(types, expected.map(|name| format!("kitchen.task.{name}")));
     let name = outbox.database.name();
     let may = format!(

@@ -3,8 +3,8 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    adopt, application, capture, diagnose, grants, observe, operator_statement, producer, relation,
-    retention_statement, stats,
+    adopt, application, capture, diagnose, grants, observe, operator_statement, payload, producer,
+    relation, retention_statement, stats,
 };
 
 use crate::support::outbox::Outbox;
@@ -19,7 +19,8 @@ async fn every_statement_prepares_with_the_types_it_states() {
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
     let others = others.chain(&capture::STATEMENTS);
     let others = others.chain(&stats::STATEMENTS);
-    let others = others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS);
+    let others =
+        others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS).chain([&payload::STATEMENT]);
     for statement in
         ALL.iter().chain(application::STATEMENTS).chain(producer::STATEMENTS).chain(others)
     {

@@ -10,8 +10,9 @@ use outbox_relay::domain::failure::{FailureClass, PublishFailure};
 use outbox_relay::domain::message::Spec;
 use outbox_relay::domain::policy::OnFailed;
 use outbox_relay::relay::outcome;
-use outbox_relay::relay::plan::{Company, Part as RealPart, PlanLimits, plan};
-use outbox_relay::store::claim::{Claimed, RecordedGroup, Run, Settlement};
+use outbox_relay::relay::plan::{Company, Part as RealPart, PlanLimits, Publication, plan};
+use outbox_relay::store::claim::{Claimed, RecordedGroup, Run};
+use outbox_relay::store::settle::Settlement;
 
 use crate::state::{EVENTS_MAX, Events, Ids, Part, Record, Reply, Tenants, members};
 
@@ -89,7 +90,7 @@ impl Planner {
             group_events_max: self.group_events_max,
             on_failed: OnFailed::Skip,
         };
-        let plan = plan(vec![run], limits, || "new".into());
+        let plan = plan(vec![run], limits, &Publication::default(), || "new".into());
         assert!(plan.refused.is_empty() && plan.forget.is_empty(), "every event can be sent");
         let part = plan.parts.first()?;
         assert!(plan.broken.is_empty());
@@ -171,6 +172,7 @@ fn real_part(part: &Part, attempts: [u8; EVENTS_MAX]) -> RealPart {
         on_failed: OnFailed::Skip,
         repeated: part.recorded,
         spec: Spec { channel, messages: Vec::new() },
+        also: Vec::new(),
         tenant_id,
     }
 }

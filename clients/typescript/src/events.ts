@@ -40,6 +40,8 @@ export interface NewEventBase {
   /** When it happened. Left out: `payload.occurredAt`, else the time of the insert. */
   occurredAt?: Date | string | undefined;
   headers?: Headers | undefined;
+  /** W3C trace context of the writer; the publish is linked to it. Left out: `outbox.traceparent` of the transaction. */
+  traceparent?: string | undefined;
 }
 
 /** An event to be written, of a map: the payload must be that of its `eventType`. */

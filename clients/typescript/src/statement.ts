@@ -24,9 +24,11 @@ export function statementOf(event: AnyNewEvent, options: EnqueueOptions = {}): S
   const schema = options.schema ?? 'outbox';
   if (schema === '' || schema.includes('\0')) throw new TypeError('schema must be a name, such as outbox');
   const open = `select "${schema.replaceAll('"', '""')}".enqueue(`;
-  const pieces = CASTS.map((cast, n) => (n === 0 ? open : `::${CASTS[n - 1] ?? cast}, `));
-  pieces.push(`::${CASTS[CASTS.length - 1] ?? 'text'}) as id`);
-  const { occurredAt } = event;
+  const { occurredAt, traceparent } = event;
+  // Only if there is one: an outbox that an older version has migrated takes no such argument.
+  const casts = traceparent === undefined ? CASTS : [...CASTS, 'text'];
+  const pieces = casts.map((cast, n) => (n === 0 ? open : `::${casts[n - 1] ?? cast}, `));
+  pieces.push(`::${casts[casts.length - 1] ?? 'text'}) as id`);
   const values = [
     event.tenantId ?? null,
     event.eventType ?? null,
@@ -36,6 +38,7 @@ export function statementOf(event: AnyNewEvent, options: EnqueueOptions = {}): S
     event.id ?? null,
     occurredAt instanceof Date ? occurredAt.toISOString() : (occurredAt ?? null),
     event.headers === undefined ? null : json(event.headers, 'headers'),
+    ...(traceparent === undefined ? [] : [traceparent]),
   ];
   return { pieces, values };
 }

@@ -6,13 +6,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::Context;
 use super::finding::{Finding, Report};
 use super::server::clock_offset;
+use crate::ably::Client;
 use crate::cli::assemble;
 use crate::domain::failure::FailureClass;
 
 const ABLY: &str = "ably";
-
-/// What a relay publishes to.
-const RESOURCE: &str = "tenant:*";
 
 pub(super) async fn examine(report: &mut Report, context: &Context) {
     let client = match assemble::ably(&context.configuration) {
@@ -41,14 +39,22 @@ pub(super) async fn examine(report: &mut Report, context: &Context) {
     let here = here.saturating_sub(took / 2).as_millis();
     let offset = time - i64::try_from(here).unwrap_or(i64::MAX);
     report.add(clock_offset(ABLY, "Ably's clock", offset));
-    let finding = match client.may_publish(RESOURCE).await {
-        Ok(()) => Finding::ok(ABLY, "key", format!("may publish to {RESOURCE}")),
+    let resources = assemble::routing(&context.configuration.settings);
+    for resource in resources.map(|routing| routing.resources()).unwrap_or_default() {
+        report.add(may_publish(&client, &resource).await);
+    }
+}
+
+/// Whether the key may do what a relay does.
+async fn may_publish(client: &Client, resource: &str) -> Finding {
+    match client.may_publish(resource).await {
+        Ok(()) => Finding::ok(ABLY, "key", format!("may publish to {resource}")),
         Err(failure) => match failure.class {
             FailureClass::Capability => Finding::critical(
                 ABLY,
                 "key",
                 failure.to_string(),
-                format!("give the key the publish capability for {RESOURCE} in Ably's dashboard"),
+                format!("give the key the publish capability for {resource} in Ably's dashboard"),
             ),
             FailureClass::Configuration => {
                 Finding::critical(ABLY, "key", failure.to_string(), failure.class.remedy())
@@ -62,6 +68,5 @@ pub(super) async fn examine(report: &mut Report, context: &Context) {
                 Finding::skipped(ABLY, "key", says)
             }
         },
-    };
-    report.add(finding);
+    }
 }

@@ -82,8 +82,12 @@ impl From<FailureClass> for BreakerLabels {
 /// A stage of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) enum Stage {
+    /// From the commit of a batch's oldest event until the claim has read it.
+    Wait,
     /// Locking tenants and reading their events.
     Claim,
+    /// Making messages of events.
+    Encode,
     /// Committing the composition of groups.
     Record,
     /// Locking the rows.
@@ -97,6 +101,8 @@ pub(in crate::relay) enum Stage {
 impl From<Stage> for StageLabels {
     fn from(stage: Stage) -> Self {
         let stage = match stage {
+            Stage::Wait => "wait",
+            Stage::Encode => "encode",
             Stage::Claim => "claim",
             Stage::Record => "record",
             Stage::Lock => "lock",

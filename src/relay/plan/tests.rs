@@ -39,7 +39,7 @@ fn run(events: Vec<Claimed>) -> Run {
 }
 
 fn planned(run: Run) -> Plan {
-    plan(vec![run], LIMITS, || "base".into())
+    plan(vec![run], LIMITS, &Publication::default(), || "base".into())
 }
 
 fn seqs(plan: &Plan) -> Vec<i64> {
@@ -131,7 +131,9 @@ fn refused_company_shrinks_until_each_goes_alone() {
                 c
             });
             let limits = PlanLimits { message_bytes_max: usize::MAX, ..LIMITS };
-            plan(vec![run(events.collect())], limits, || "b".into()).parts[0].seqs.len()
+            let plain = Publication::default();
+            let plan = plan(vec![run(events.collect())], limits, &plain, || "b".into());
+            plan.parts[0].seqs.len()
         })
         .collect();
     assert_eq!(sizes, [500, 62, 7, 1, 1]);
@@ -157,3 +159,5 @@ proptest! {
         }), "no event with a trace is ever part of a new group");
     }
 }
+
+mod routed;

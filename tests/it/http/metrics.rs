@@ -23,7 +23,7 @@ async fn what_is_published_and_what_fails_is_counted_and_timed() {
     site.wait_for("commit_to_accepted_seconds_count", |n| n == Some(5.0)).await;
     let sum = site.metric("commit_to_accepted_seconds_sum").await.unwrap();
     assert!(sum > 0.0 && sum < 60.0, "{sum}");
-    for stage in ["claim", "lock", "publish", "settle"] {
+    for stage in ["wait", "claim", "encode", "lock", "publish", "settle"] {
         let name = format!("stage_duration_seconds_count{{stage=\"{stage}\"}}");
         assert!(site.metric(&name).await > Some(0.0), "{stage}");
     }

@@ -62,7 +62,7 @@ async fn filters_find_one_person_in_the_outbox_and_in_its_archive() {
     );
     let left = "select count(*) from (select * from outbox.event union all
                   select seq, id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at,
-                         created_at, status, attempts, error, published_at, adopted_from from outbox.event_archive) e
+                         created_at, status, attempts, error, published_at, adopted_from, traceparent from outbox.event_archive) e
                  where tenant_id = 'a' and aggregate_id = 'task-7' and (payload ? 'n' or headers is not null)";
     assert_eq!(number(&client, left).await, 0);
     let types = ["--tenant", "b", "--event-type", "kitchen.*.done_100%", "--json", "--dry-run"];

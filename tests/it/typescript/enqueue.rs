@@ -63,6 +63,7 @@ async fn assert_rows(database: &TestDatabase, ids: &[String]) {
     let client = database.connect().await;
     let sql = "select jsonb_build_object('id', id, 'tenant', tenant_id, 'aggregate', aggregate_type, \
                'aggregateId', aggregate_id, 'type', event_type, 'payload', payload, 'headers', headers, \
+               'trace', left(traceparent, 11), \
                'at', occurred_at at time zone 'UTC')::text from \"Our Outbox\".event order by seq";
     let rows = client.query(sql, &[]).await.unwrap();
     let rows: Vec<Value> =
@@ -77,6 +78,7 @@ async fn assert_rows(database: &TestDatabase, ids: &[String]) {
                 json!({
                     "id": ids[n * 3 + index], "tenant": driver, "aggregate": "KitchenTask", "aggregateId": NASTY,
                     "type": "kitchen.task.claimed", "payload": payload, "headers": headers, "at": at,
+                    "trace": (index == 1).then_some("00-4bf92f35"),
                 })
             };
             [

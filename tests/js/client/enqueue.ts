@@ -67,6 +67,7 @@ for (const [driver, produce] of Object.entries(producers)) {
     id: `own-${driver}`,
     occurredAt: new Date('2026-01-23T10:30:00.123Z'),
     headers: { trace: 't-1', n: 2, yes: true, no: null },
+    traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
   };
   say({ type: 'enqueued', driver, id: await produce(event) });
   say({ type: 'enqueued', driver, id: await produce(full) });

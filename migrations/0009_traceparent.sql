@@ -1,6 +1,6 @@
 -- In which trace an event was written: the W3C `traceparent` of its writer, to which the span of its publish is linked.
 -- A column of its own and not a header: headers are sent to subscribers and count towards the message's size.
--- Its default takes what the application has said for its transaction (`set local outbox.traceparent = '…'`), so that a
+-- Its default takes what the application has said for its transaction (`set local outbox.traceparent = '...'`), so that a
 -- plain insert needs no change. No CHECK: what is no traceparent must not abort its writer's transaction, so the
 -- default drops it, and the relay passes over what was written by hand. Added without the default: rewrites nothing.
 alter table :"schema".event add column traceparent text collate "C";

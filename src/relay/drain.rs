@@ -243,20 +243,7 @@ impl Drain {
             forget_groups: std::mem::take(&mut plan.forget),
             ..Settlement::default()
         };
-        report.accepted = results.iter().any(Result::is_ok);
-        for (part, result) in plan.parts.iter().zip(&results) {
-            if part.repeated {
-                outcome::answer_crashes(&mut settlement, part, result);
-            }
-            match outcome::apply(&mut settlement, part, result, fastrand::u64(..)) {
-                // Others of the same request were accepted, so it is this channel that has trouble.
-                Some(failure) if report.accepted && outcome::may_be_local(failure) => {
-                    outcome::hold_back(&mut settlement, part, failure, fastrand::u64(..));
-                }
-                Some(failure) => report.failure = Some(failure.clone()),
-                None => {}
-            }
-        }
+        apply_answers(&mut settlement, &mut report, &plan.parts, &results);
         report.sent = plan.parts.iter().map(|part| part.tenant_id.clone()).collect();
         report.published = settlement.published.len();
         report.failed = settlement.failed.len();
@@ -322,6 +309,29 @@ impl Drain {
 fn without_rows(claim: &Claim) -> Vec<TenantId> {
     let with: HashSet<&TenantId> = claim.runs.iter().map(|run| &run.tenant_id).collect();
     claim.tenants.iter().filter(|tenant| !with.contains(tenant)).cloned().collect()
+}
+
+/// What Ably's answers mean for the rows, and for the circuit.
+fn apply_answers(
+    settlement: &mut Settlement,
+    report: &mut BatchReport,
+    parts: &[Part],
+    results: &[SpecResult],
+) {
+    report.accepted = results.iter().any(Result::is_ok);
+    for (part, result) in parts.iter().zip(results) {
+        if part.repeated {
+            outcome::answer_crashes(settlement, part, result);
+        }
+        match outcome::apply(settlement, part, result, fastrand::u64(..)) {
+            // Others of the same request were accepted, so it is this channel that has trouble.
+            Some(failure) if report.accepted && outcome::may_be_local(failure) => {
+                outcome::hold_back(settlement, part, failure, fastrand::u64(..));
+            }
+            Some(failure) => report.failure = Some(failure.clone()),
+            None => {}
+        }
+    }
 }
 
 /// Forgets recorded groups that can no longer be repeated. Returns whether there were any.

@@ -80,7 +80,7 @@ impl Collector {
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
         let mut answer =
-            self.http.execute(request).await.map_err(|error| one_line(error.without_url()))?;
+            self.http.execute(request).await.map_err(|error| one_line(&error.without_url()))?;
         let mut out = Response::builder().status(answer.status());
         if let Some(headers) = out.headers_mut() {
             *headers = answer.headers().clone();
@@ -128,8 +128,8 @@ impl Future for Entered<'_> {
 }
 
 /// The last cause says what happened; the ones before it say that something did.
-fn one_line(error: reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = &error;
+fn one_line(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }

@@ -19,9 +19,9 @@ fn start(outbox: &Outbox, ably: &LocalAbly) -> RelayProcess {
     relay
 }
 
-/// No claim has ended within the last tenth of a second.
-const QUIET: &str = "select clock_timestamp() - max(state_change) > interval '100 ms' from pg_stat_activity \
-                      where datname = current_database() and query = 'rollback' and state = 'idle'";
+/// A claim has ended, and none within the last tenth of a second.
+const QUIET: &str = "select coalesce(clock_timestamp() - max(state_change) > interval '100 ms', false) \
+                       from pg_stat_activity where datname = current_database() and query = 'rollback' and state = 'idle'";
 
 /// Server processes that hold the lock of a tenant.
 const HOLDERS: &str = "select pid from pg_locks where locktype = 'advisory' and granted \

@@ -96,6 +96,8 @@ async fn without_postgresql_a_relay_is_unready_and_alive() {
     let site = Site::start("unready").await;
     let client = site.outbox.connect().await;
     client.batch_execute("alter table outbox.hold rename to elsewhere").await.unwrap();
+    // An idle relay asks for nothing that needs the table.
+    insert(&client, "a", "{}").await;
     let text = site.wait_for_status("/readyz?verbose", 503).await;
     assert!(text.contains("claims: failing: PostgreSQL cannot be worked with"), "{text}");
     assert_eq!(site.get("/livez").await.0, 200);

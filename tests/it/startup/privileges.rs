@@ -110,7 +110,7 @@ async fn a_producer_needs_usage_of_the_schema_and_may_do_nothing_but_enqueue() {
     // As strict as it gets: EXECUTE is everybody's by PostgreSQL's default.
     place.sql("revoke execute on all functions in schema outbox from public").await;
     place.sql("grant usage on schema outbox to ROLE").await;
-    let function = "outbox.enqueue(text, text, jsonb, text, text, text, timestamptz, jsonb)";
+    let function = "outbox.enqueue(text, text, jsonb, text, text, text, timestamptz, jsonb, text)";
     place.sql(&format!("grant execute on function {function} to ROLE")).await;
     let role = place.as_role().await;
     let enqueue = "select outbox.enqueue(tenant_id => 't', event_type => 'a.b', payload => '{}', \

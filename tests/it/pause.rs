@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::dead_letters::{numbers, run};
+use crate::dead_letters::numbers;
+use crate::support::command::run;
 use crate::http::url_of;
 use crate::support::local_ably::{LocalAbly, http};
 use crate::support::outbox::{Outbox, count, wait_until};
@@ -70,7 +71,7 @@ async fn while_everything_is_paused_writers_go_on_and_after_it_all_goes_in_order
         assert!(metrics.text().await.unwrap().contains("outbox_relay_pauses{scope=\"all\"} 1"));
     }
 
-    run(&site.url, &["resume", "--tenant", "a"]).fails(65, "not paused: tenant a");
+    run(&site.url, &["resume", "--tenant", "a"]).fails(65, &["not paused: tenant a"]);
     run(&site.url, &["resume", "--all", "--by", "bob"]).says("resumed everything");
     let resumed = Instant::now();
     let got = site.ably.wait_for(101).await;
@@ -84,7 +85,7 @@ async fn while_everything_is_paused_writers_go_on_and_after_it_all_goes_in_order
                    from outbox.audit";
     let audit: String = site.client.query_one(audit, &[]).await.unwrap().get(0);
     assert_eq!(audit, r#"alice pause {"all": true}, bob resume {"all": true}"#);
-    run(&site.url, &["resume", "--all"]).fails(65, "not paused: everything");
+    run(&site.url, &["resume", "--all"]).fails(65, &["not paused: everything"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,10 +154,10 @@ async fn a_pause_for_a_time_ends_by_itself() {
     let took = paused.elapsed();
     // Nobody rings then, and the sweep comes every 5 s or later.
     assert!(took > Duration::from_millis(2_400) && took < Duration::from_secs(4), "{took:?}");
-    run(&site.url, &["resume", "--all"]).fails(65, "not paused");
-    run(&site.url, &["pause", "--all", "--for", "0s"]).fails(2, "no time");
-    run(&site.url, &["pause"]).fails(2, "--all");
-    run(&site.url, &["pause", "--all", "--tenant", "a"]).fails(2, "cannot be used with");
+    run(&site.url, &["resume", "--all"]).fails(65, &["not paused"]);
+    run(&site.url, &["pause", "--all", "--for", "0s"]).fails(2, &["no time"]);
+    run(&site.url, &["pause"]).fails(2, &["--all"]);
+    run(&site.url, &["pause", "--all", "--tenant", "a"]).fails(2, &["cannot be used with"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

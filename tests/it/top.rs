@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
-use crate::dead_letters::run;
+use crate::support::command::run;
 use crate::support::local_ably::{LIMIT, LocalAbly};
 use crate::support::outbox::{Outbox, insert};
 use crate::support::relay::RelayProcess;
@@ -183,5 +183,5 @@ async fn top_shows_it_live_obeys_keys_and_gives_the_terminal_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_top_names_stats() {
     let (_outbox, url) = filled("topless").await;
-    run(&url, &["top"]).fails(2, "outbox-relay stats");
+    run(&url, &["top"]).fails(2, &["outbox-relay stats"]);
 }

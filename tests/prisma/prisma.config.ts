@@ -35,8 +35,6 @@ const config = {
   user: decodeURIComponent(url.username),
   password: decodeURIComponent(url.password),
   database: url.pathname.slice(1),
-  // By its default of ten seconds each command would wait so long for every pool that it has opened.
-  idleTimeoutMillis: 100,
 }
 
 export default defineConfig({

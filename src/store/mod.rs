@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), `oversize` and [`payload`] (what no message can hold), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
-//! application), [`application`] (the same with what became of them, for `dev`),
+//! application, over other drivers `producer_sqlx` and `producer_diesel`), [`application`] (the same with what became of them, for `dev`),
 //! [`operator`], [`stored_event`] and [`decide`] (what operators see and do), [`observe`] (metrics), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
@@ -31,6 +31,10 @@ pub mod operator_statement;
 mod oversize;
 pub mod payload;
 pub mod producer;
+#[cfg(feature = "diesel-async")]
+pub mod producer_diesel;
+#[cfg(feature = "sqlx")]
+pub mod producer_sqlx;
 pub mod relation;
 pub mod retention;
 pub mod retention_statement;

@@ -25,9 +25,9 @@ const LAYERS: [(&str, &[&str]); 13] = [
 
 /// Crates that only some layers may name.
 #[rustfmt::skip]
-const OWNED_CRATES: [(&str, &[&str]); 10] = [
+const OWNED_CRATES: [(&str, &[&str]); 11] = [
     ("jsonschema", &["registry"]),
-    ("sqlx", &["store"]), ("diesel_async", &["store"]),
+    ("sqlx", &["store"]), ("diesel_async", &["store"]), ("diesel", &["store"]),
     ("tokio_postgres", &["store"]), ("tokio_postgres_rustls", &["store"]),
     ("reqwest", &["ably", "dev", "telemetry"]),
     ("opentelemetry", &["telemetry"]), ("opentelemetry_sdk", &["telemetry"]),

@@ -98,6 +98,7 @@ pub(crate) fn message(data: &[u8]) {
         payload: next(),
         headers: None,
         occurred_at: None,
+        traceparent: None,
         payload_occurred_at: Some(next()),
         created_at: "2026-01-01T00:00:00.000Z".into(),
         attempts: 0,

@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::failure::{Exit, Failure};
 use crate::ably::{self, ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::config::{
-    self, Configuration, EnvelopeName, FallbackHosts, OnOversize, RetentionArchive, Settings,
+    self, Configuration, EnvelopeName, FallbackHosts, OnOversize, Origin, RetentionArchive,
+    Settings,
 };
 use crate::domain::envelope::Envelope;
 use crate::domain::failure::FailureClass;
@@ -17,7 +18,7 @@ use crate::domain::payload_link::PayloadLinks;
 use crate::domain::routing::Routing;
 use crate::http::{HttpConfig, HttpError, HttpServer};
 use crate::registry::event_types::{Registry, RegistryError};
-use crate::registry::validation::Validation;
+use crate::registry::validation::{ValidateMode, Validation};
 use crate::relay::monitor::Monitor;
 use crate::relay::payloads::Payloads;
 use crate::relay::plan::{PlanLimits, Publication};
@@ -134,6 +135,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             rows_per_tenant: as_i64(settings.rows_per_tenant),
             bytes_per_tenant: as_i64(settings.max_message_bytes),
             lock_lone: true,
+            traceparents: settings.message_headers,
         },
         plan: PlanLimits {
             message_bytes_max: settings.max_message_bytes,
@@ -215,6 +217,19 @@ impl From<RegistryError> for Failure {
 /// As [`registry`].
 pub(super) fn validation(settings: &Settings) -> Result<Validation, Failure> {
     Ok(Validation::new(settings.registry_validate, registry(settings)?))
+}
+
+/// The same for `dev`, where whoever writes events is looking: `warn`, unless something was asked for.
+///
+/// # Errors
+/// As [`registry`].
+pub(super) fn validation_for_development(
+    configuration: &Configuration,
+) -> Result<Validation, Failure> {
+    let settings = &configuration.settings;
+    let asked_for = *configuration.origin("registry.validate") != Origin::Default;
+    let mode = if asked_for { settings.registry_validate } else { ValidateMode::Warn };
+    Ok(Validation::new(mode, registry(settings)?))
 }
 
 /// Where events go, and what they look like there.

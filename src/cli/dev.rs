@@ -35,6 +35,10 @@ With --database-url the schema is created or updated there and nothing is ever d
 `dev` runs, whatever is written to that outbox goes to the emulator and is then published for good;
 so a database with pending events, or with another relay at work, is refused.
 
+Events are checked against the schemas of their types (registry.directory; the kitchen module is built in): a warning
+on stderr says what does not fit, once a minute and type, and the event is published all the same.
+OUTBOX_RELAY_REGISTRY_VALIDATE=reject fails it instead, off checks nothing.
+
 Output: where everything is, one line per event as a subscriber received it, and a summary. As JSON
 the first line has \"type\":\"started\", each event \"type\":\"event\", and the last line is the summary:
 published (what the outbox says), delivered, duplicates, out_of_order, latency_ms (p50, p95, p99).

@@ -161,7 +161,7 @@ impl Banner<'_> {
     }
 
     /// No double quotes and no dollars, so that it can stand in a shell's double quotes. A schema that
-    /// has to be quoted is the exception.
+    /// has to be quoted is the exception. The time ends in Z, as its schema wants it.
     fn enqueue(&self) -> String {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let schema = if self.schema.as_str().chars().all(plain) {
@@ -171,7 +171,8 @@ impl Banner<'_> {
         };
         format!(
             "select {schema}.enqueue('{}', 'kitchen.task.claimed', jsonb_build_object('taskId', \
-             'mine', 'employeeId', 'me', 'claimedAt', now()), 'KitchenTask', 'mine')",
+             'mine', 'employeeId', 'me', 'claimedAt', (to_jsonb(now() at time zone 'UTC') #>> '{{}}') || 'Z'), \
+             'KitchenTask', 'mine')",
             self.tenant()
         )
     }

@@ -58,6 +58,9 @@ pub struct Event {
     pub payload: String,
     /// The row's `headers`, valid JSON, forwarded as the message's `extras.headers`.
     pub headers: Option<String>,
+    /// The trace that it was written in: W3C `traceparent` as stored, so not checked to be one. Read only where it is
+    /// forwarded.
+    pub traceparent: Option<String>,
     /// The row's `occurred_at`, RFC 3339 UTC.
     pub occurred_at: Option<String>,
     /// `payload.occurredAt` when it is a string; not checked to be a time.

@@ -264,6 +264,7 @@ mod tests {
             payload: r#"{"n": 12345678901234567890123, "Key": "é"}"#.into(),
             headers: None,
             occurred_at: Some("2026-01-23T10:30:00.000Z".into()),
+            traceparent: None,
             payload_occurred_at: None,
             created_at: "2026-01-24T00:00:00.000Z".into(),
             attempts: 0,

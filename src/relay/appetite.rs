@@ -122,6 +122,7 @@ mod tests {
         rows_per_tenant: 500,
         bytes_per_tenant: 65_536,
         lock_lone: true,
+        traceparents: false,
     };
 
     fn appetite() -> Appetite {
@@ -142,6 +143,7 @@ mod tests {
                 payload: "x".repeat(payload),
                 headers: None,
                 occurred_at: None,
+                traceparent: None,
                 payload_occurred_at: None,
                 created_at: String::new(),
                 attempts: 0,

@@ -124,6 +124,7 @@ mod tests {
                 payload: "{}".into(),
                 headers: None,
                 occurred_at: None,
+                traceparent: None,
                 payload_occurred_at: None,
                 created_at: "2026-01-23T10:30:00.000Z".into(),
                 attempts: 0,

@@ -30,6 +30,8 @@ pub struct ClaimLimits {
     pub bytes_per_tenant: i64,
     /// Whether to lock, in the same round trip, the event of each tenant that has only one.
     pub lock_lone: bool,
+    /// Whether to read in which traces the events were written: only for those who forward them.
+    pub traceparents: bool,
 }
 
 /// What a claim found.
@@ -127,9 +129,9 @@ impl Session {
         answered(async {
             let except = texts(except);
             let parameters: [&(dyn ToSql + Sync); 4] = [&cursor, &limits.tenants, &except, &floor];
-            let ClaimLimits { rows_per_tenant, bytes_per_tenant, .. } = limits;
-            let read: [&(dyn ToSql + Sync); 4] =
-                [&None::<&[&str]>, &rows_per_tenant, &bytes_per_tenant, &floor];
+            let ClaimLimits { rows_per_tenant, bytes_per_tenant, traceparents, .. } = limits;
+            let read: [&(dyn ToSql + Sync); 5] =
+                [&None::<&[&str]>, &rows_per_tenant, &bytes_per_tenant, &floor, &traceparents];
             // All travel in one round trip, each with a snapshot of its own; the first error is the one that
             // counts.
             let (begun, locked, rows, lone) = tokio::join!(
@@ -205,8 +207,9 @@ impl Session {
     }
 
     async fn runs(&self, tenants: &[String], limits: ClaimLimits) -> Result<Vec<Run>, StoreError> {
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&tenants, &limits.rows_per_tenant, &limits.bytes_per_tenant, &0_i64];
+        let ClaimLimits { rows_per_tenant, bytes_per_tenant, traceparents, .. } = limits;
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&tenants, &rows_per_tenant, &bytes_per_tenant, &0_i64, &traceparents];
         runs(&self.query(Statement::ReadRuns, &parameters).await?)
     }
 }
@@ -300,6 +303,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
             event_type: row.try_get("event_type")?,
             payload: payload.unwrap_or_default(),
             headers: row.try_get("headers")?,
+            traceparent: row.try_get("traceparent")?,
             occurred_at: row.try_get("occurred_at")?,
             payload_occurred_at: row.try_get("payload_occurred_at")?,
             created_at: row.try_get("created_at")?,

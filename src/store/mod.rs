@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), `oversize` and [`payload`] (what no message can hold), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
-//! application), [`application`] (the same with what became of them, for `dev`),
+//! application, over other drivers `producer_sqlx` and `producer_diesel`), [`application`] (the same with what became of them, for `dev`),
 //! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
@@ -32,6 +32,10 @@ mod oversize;
 pub mod pause;
 pub mod payload;
 pub mod producer;
+#[cfg(feature = "diesel-async")]
+pub mod producer_diesel;
+#[cfg(feature = "sqlx")]
+pub mod producer_sqlx;
 pub mod relation;
 pub mod retention;
 pub mod retention_statement;

@@ -42,6 +42,7 @@ impl OpenDrain {
             event.aggregate_id = row.try_get("aggregate_id")?;
             event.event_type = row.try_get("event_type")?;
             event.headers = row.try_get("headers")?;
+            event.traceparent = row.try_get("traceparent")?;
         }
         Ok(())
     }

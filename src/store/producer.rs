@@ -42,6 +42,14 @@ pub enum EnqueueError {
     /// PostgreSQL refused it (tenant, type, size, privileges), or did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The same over sqlx, in sqlx's words.
+    #[cfg(feature = "sqlx")]
+    #[error(transparent)]
+    Sqlx(#[from] ::sqlx::Error),
+    /// The same over diesel-async, in Diesel's words.
+    #[cfg(feature = "diesel-async")]
+    #[error(transparent)]
+    Diesel(#[from] diesel::result::Error),
 }
 
 /// Writes one event into schema `outbox`, unchecked by any registry, and returns its id. `client` is a
@@ -139,12 +147,7 @@ impl Producer {
         client: &impl GenericClient,
         events: &[NewEvent],
     ) -> Result<Vec<String>, EnqueueError> {
-        if events.len() > EVENTS_MAX {
-            return Err(EnqueueError::TooMany(events.len()));
-        }
-        for (index, event) in events.iter().enumerate() {
-            self.check(index, event)?;
-        }
+        self.check_all(events)?;
         let column = |of: fn(&NewEvent) -> &str| events.iter().map(of).collect::<Vec<_>>();
         let (headers, occurred_at): (Vec<_>, Vec<_>) = events.iter().map(texts).unzip();
         let ids: Vec<Option<&str>> = events.iter().map(|event| event.id.as_deref()).collect();
@@ -164,7 +167,14 @@ impl Producer {
         Ok(self.call(client, &ENQUEUE_MANY, &parameters).await?)
     }
 
-    fn check(&self, index: usize, event: &NewEvent) -> Result<(), EnqueueError> {
+    pub(super) fn check_all(&self, events: &[NewEvent]) -> Result<(), EnqueueError> {
+        if events.len() > EVENTS_MAX {
+            return Err(EnqueueError::TooMany(events.len()));
+        }
+        events.iter().enumerate().try_for_each(|(index, event)| self.check(index, event))
+    }
+
+    pub(super) fn check(&self, index: usize, event: &NewEvent) -> Result<(), EnqueueError> {
         let id = event.id.as_deref().unwrap_or("(new)");
         let admitted = self.validation.admit(id, &event.event_type, event.payload.as_json());
         admitted.map_err(|problems| EnqueueError::Invalid {
@@ -186,6 +196,47 @@ impl Producer {
         let rows = answered(async { Ok(client.query_typed(&sql, &typed).await?) }).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
+}
+
+/// What `enqueue` and `enqueue_many` are called by through drivers other than ours.
+#[cfg(any(feature = "sqlx", feature = "diesel-async"))]
+impl Producer {
+    pub(super) fn enqueue_sql(&self) -> String {
+        self.schema.fill(ENQUEUE.template)
+    }
+
+    pub(super) fn enqueue_many_sql(&self) -> String {
+        self.schema.fill(ENQUEUE_MANY.template)
+    }
+}
+
+/// The parameters of `enqueue.sql` in their order, all of them text. Copies: other drivers keep what they send.
+#[cfg(any(feature = "sqlx", feature = "diesel-async"))]
+pub(super) fn parameters(event: &NewEvent) -> [Option<String>; 9] {
+    let (headers, occurred_at) = texts(event);
+    [
+        Some(event.tenant_id.clone()),
+        Some(event.event_type.clone()),
+        Some(event.payload.as_json().to_owned()),
+        Some(event.aggregate_type.clone()),
+        Some(event.aggregate_id.clone()),
+        event.id.clone(),
+        headers,
+        occurred_at,
+        event.traceparent.clone(),
+    ]
+}
+
+/// The parameters of `enqueue_many.sql`: a column each.
+#[cfg(any(feature = "sqlx", feature = "diesel-async"))]
+pub(super) fn columns(events: &[NewEvent]) -> [Vec<Option<String>>; 9] {
+    let mut columns: [Vec<Option<String>>; 9] = Default::default();
+    for event in events {
+        for (column, value) in columns.iter_mut().zip(parameters(event)) {
+            column.push(value);
+        }
+    }
+    columns
 }
 
 /// What travels as text: headers and time.

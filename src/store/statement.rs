@@ -66,7 +66,7 @@ pub(super) use statement;
 /// All statements, in the order of `Statement`.
 pub static ALL: [StatementText; 30] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
-    statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8]),
+    statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8, BOOL]),
     statement!("read_oversize", [INT8_ARRAY, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
     statement!("lock_rows", [INT8_ARRAY]),

@@ -15,7 +15,7 @@ use self::process::{
     Dev, LIMIT, assert_nothing_is_left, assert_nothing_is_left_soon, assert_two_lines, cluster,
     summary,
 };
-use crate::support::outbox::{Outbox, count, insert};
+use crate::support::outbox::{Outbox, count, insert, wait_until};
 use crate::support::postgres::{TestDatabase, connect};
 
 #[test]
@@ -205,6 +205,27 @@ async fn a_database_of_ones_own_gets_the_outbox_and_keeps_it() {
         assert_eq!(count(&client, "published").await, 20 * session);
     }
     client.batch_execute("select from mine").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_fit_its_schema_is_published_and_said_so() {
+    let database = TestDatabase::create("dev_schema").await;
+    let dev = Dev::start(&["--json", "--database-url", &database.dsn()]);
+    dev.started();
+    let client = database.connect().await;
+    insert(&client, "a", r#"{"employeeId": "e-1"}"#).await;
+    wait_until(
+        &client,
+        "select bool_or(tenant_id = 'a' and status = 'published') from outbox.event",
+    )
+    .await;
+    dev.signal(Signal::SIGINT);
+    let end = dev.end();
+    assert_eq!(end.code, Some(0), "{}", end.stderr);
+    let lines: Vec<&str> = end.stderr.lines().collect();
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains("does not match the schema of its type"), "{line}");
+    assert!(line.contains("/payload/taskId") && line.contains("events validate"), "{line}");
 }
 
 #[tokio::test]

@@ -16,8 +16,13 @@ use crate::support::outbox::{Outbox, count, insert, store_at};
 use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
-const LIMITS: ClaimLimits =
-    ClaimLimits { tenants: 100, rows_per_tenant: 500, bytes_per_tenant: 65_536, lock_lone: true };
+const LIMITS: ClaimLimits = ClaimLimits {
+    tenants: 100,
+    rows_per_tenant: 500,
+    bytes_per_tenant: 65_536,
+    lock_lone: true,
+    traceparents: false,
+};
 
 fn group(base: &str) -> NewGroup {
     let tenant_id = TenantId::new("a");

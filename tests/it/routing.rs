@@ -12,6 +12,7 @@ use crate::support::outbox::{Outbox, count, wait_until};
 use crate::support::postgres::TestClient;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
+mod headers;
 mod payloads;
 
 const BY_MODULE: (&str, &str) = ("OUTBOX_RELAY_CHANNEL_TEMPLATE", "tenant:{tenant_id}:{module}");

@@ -48,7 +48,7 @@ async fn the_claim_reads_the_table_by_index_only() {
     let schema = SchemaName::new("outbox").unwrap();
     for (name, arguments, index) in [
         ("lock_tenants", "('', 100, '{x}', 0)", "event_pending"),
-        ("read_runs", "('{t1,t2}', 500, 65536, 0)", "event_pending"),
+        ("read_runs", "('{t1,t2}', 500, 65536, 0, true)", "event_pending"),
         ("lock_rows", "('{1,2}')", "event_pkey"),
         ("publish_rows", "('{1,2}')", "event_pkey"),
         ("fail_rows", "('{1,2}', '{}')", "event_pkey"),
@@ -152,7 +152,8 @@ async fn a_tenant_on_hold_brings_no_rows_even_to_who_has_its_lock() {
     let sql = SchemaName::new("outbox").unwrap().fill(read.template);
     let statement = client.prepare_typed(&sql, read.parameters).await.unwrap();
     let tenants = ["held", "over", "free"].as_slice();
-    let rows = client.query(&statement, &[&tenants, &10_i64, &1_000_i64, &0_i64]).await.unwrap();
+    let rows =
+        client.query(&statement, &[&tenants, &10_i64, &1_000_i64, &0_i64, &false]).await.unwrap();
     let tenants: Vec<&str> = rows.iter().map(|row| row.get("tenant_id")).collect();
     assert_eq!(tenants, ["over", "free"]);
 }
@@ -168,7 +169,7 @@ async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
     let schema = SchemaName::new("outbox").unwrap();
     for (name, types, arguments) in [
         ("lock_tenants", "text, bigint, text[], bigint", "('', 100, '{}', 7)"),
-        ("read_runs", "text[], bigint, bigint, bigint", "(null, 500, 65536, 7)"),
+        ("read_runs", "text[], bigint, bigint, bigint, boolean", "(null, 500, 65536, 7, true)"),
     ] {
         let statement = ALL.iter().find(|s| s.name == name).unwrap();
         let sql = format!("prepare {name}({types}) as {}", schema.fill(statement.template));

@@ -149,6 +149,7 @@ fn event(index: usize, attempts: u8) -> Event {
         payload: "{}".into(),
         headers: None,
         occurred_at: None,
+        traceparent: None,
         payload_occurred_at: None,
         created_at: "2026-01-01T00:00:00.000Z".into(),
         attempts: i32::from(attempts),

@@ -140,7 +140,8 @@ impl<'a> Session<'a> {
         let ably = ably(&emulator.url())?;
         let config = assemble::relay_config(settings, false);
         let application = place.store.application().await?;
-        let relay = Relay::new(place.store, place.direct, ably, config);
+        let validation = assemble::validation_for_development(&context.configuration)?;
+        let relay = Relay::new(place.store, place.direct, ably, config).with_validation(validation);
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let mut running = Running {
             screen,

@@ -93,7 +93,7 @@ const PUBLICATION: &[Setting] = &[
             names: &["off", "on"],
             set: |s, v| switch(v).map(|on| s.message_headers = on).is_some(),
         },
-        doc: "Whether `extras.headers` tell `eventType`, `aggregateType` and `aggregateId`, which Ably's subscription filters can match. They count towards the size of a message. A row's own headers are sent either way.",
+        doc: "Whether `extras.headers` tell `eventType`, `aggregateType`, `aggregateId` and the row's `traceparent`, which Ably's subscription filters can match. They count towards the size of a message. A row's own headers are sent either way.",
     },
     Setting {
         key: "message.oversize",

@@ -16,6 +16,7 @@ fn event(tenant: &str, event_type: &str) -> Event {
         payload: "{}".into(),
         headers: None,
         occurred_at: None,
+        traceparent: None,
         payload_occurred_at: None,
         created_at: String::new(),
         attempts: 0,

@@ -21,6 +21,7 @@ fn claimed(seq: i64) -> Claimed {
             payload: "{}".into(),
             headers: None,
             occurred_at: None,
+            traceparent: None,
             payload_occurred_at: None,
             created_at: "2026-01-01T00:00:00.000Z".into(),
             attempts: 0,

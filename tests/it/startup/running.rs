@@ -61,8 +61,13 @@ async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does(
     place.sql("drop schema outbox cascade").await;
     store.migrate_up().await.expect("migrate");
     insert(&*place.admin().await, "a", "{}").await;
-    let limits =
-        ClaimLimits { tenants: 10, rows_per_tenant: 10, bytes_per_tenant: 1_000, lock_lone: true };
+    let limits = ClaimLimits {
+        tenants: 10,
+        rows_per_tenant: 10,
+        bytes_per_tenant: 1_000,
+        lock_lone: true,
+        traceparents: false,
+    };
     let (_open, claim) = older.claim("", &[], limits, 0).await.expect("claim");
     assert_eq!(claim.tenants.len(), 1);
     let younger = store.session().await.expect("session");

@@ -110,6 +110,12 @@ impl LocalAbly {
         page["messages"].as_array().unwrap().iter().map(|m| text(m).unwrap()).collect()
     }
 
+    /// Every message accepted so far, with all that subscribers get of it.
+    pub(crate) async fn accepted_whole(&self) -> Vec<Value> {
+        let page = self.admin("messages?after=0").await;
+        page["messages"].as_array().unwrap().iter().map(|m| m["message"].clone()).collect()
+    }
+
     /// Waits until so many messages have been accepted, whatever they are.
     pub(crate) async fn wait_for_texts(&self, messages: u64) -> Vec<(String, String)> {
         self.wait_until(&format!("{messages} messages"), async |stats| {

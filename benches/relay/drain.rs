@@ -44,7 +44,7 @@ impl Load<'_> {
     }
 }
 
-/// Puts a backlog before running relays, all in one commit, and measures until all of it is settled.
+/// Puts a backlog before relays that it starts, and measures until all of it is settled.
 pub(crate) async fn drain(
     database: &Database,
     client: &Client,
@@ -54,25 +54,7 @@ pub(crate) async fn drain(
     sink.reset(Manner::After(load.answer_ms));
     let relays: Vec<Relay> =
         (0..load.relays).map(|_| Relay::start(&database.url, &sink.url(), load.settings)).collect();
-    client.batch_execute("begin").await.unwrap();
-    database.seed(client, 0, load.events, load.tenants).await;
-    let counted = Counted::now(client).await;
-    let cpu = |relays: &[Relay]| relays.iter().map(Relay::cpu).sum::<f64>();
-    let before = (
-        cpu(&relays),
-        process::cpu_of_postgres(database.postmaster),
-        process::cpu_of_thread(sink.thread),
-    );
-    let started = Instant::now();
-    client.batch_execute("commit").await.unwrap();
-    sink.wait_until(load.events, Duration::from_secs(180)).await;
-    database.settled(client).await;
-    let seconds = started.elapsed().as_secs_f64();
-    let thousands = count(load.events) / 1_000.0;
-    let relay_cpu = (cpu(&relays) - before.0) / thousands;
-    let postgres_cpu = (process::cpu_of_postgres(database.postmaster) - before.1) / thousands;
-    let sink_cpu = (process::cpu_of_thread(sink.thread) - before.2) / thousands;
-    let memory_mib = relays.iter().map(Relay::peak_memory).fold(0.0, f64::max);
+    let (drained, counted) = drain_by(&relays, database, client, sink, load).await;
     // The server tells its counts a second late, or when a session ends.
     for relay in relays {
         relay.stop();
@@ -84,19 +66,48 @@ pub(crate) async fn drain(
             say(&line);
         }
     }
+    let thousands = count(load.events) / 1_000.0;
     Drained {
-        events_per_second: count(load.events) / seconds,
-        relay_cpu,
-        postgres_cpu,
-        sink_cpu,
-        memory_mib,
-        late: sink.late(),
-        repeats: sink.repeats(),
         wal_kib: counted.wal_bytes / 1_024.0 / thousands,
         dead_rows: counted.dead_rows / thousands,
         statements: counted.statements / thousands,
-        requests: sink.requests(),
+        ..drained
     }
+}
+
+/// The same by relays that run, all in one commit; with what the server had counted before, instead of since.
+pub(crate) async fn drain_by(
+    relays: &[Relay],
+    database: &Database,
+    client: &Client,
+    sink: &Sink,
+    load: Load<'_>,
+) -> (Drained, Counted) {
+    sink.reset(Manner::After(load.answer_ms));
+    client.batch_execute("begin").await.unwrap();
+    database.seed(client, 0, load.events, load.tenants).await;
+    let counted = Counted::now(client).await;
+    let cpu = || relays.iter().map(Relay::cpu).sum::<f64>();
+    let before =
+        (cpu(), process::cpu_of_postgres(database.postmaster), process::cpu_of_thread(sink.thread));
+    let started = Instant::now();
+    client.batch_execute("commit").await.unwrap();
+    sink.wait_until(load.events, Duration::from_secs(180)).await;
+    database.settled(client).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let thousands = count(load.events) / 1_000.0;
+    let drained = Drained {
+        events_per_second: count(load.events) / seconds,
+        relay_cpu: (cpu() - before.0) / thousands,
+        postgres_cpu: (process::cpu_of_postgres(database.postmaster) - before.1) / thousands,
+        sink_cpu: (process::cpu_of_thread(sink.thread) - before.2) / thousands,
+        memory_mib: relays.iter().map(Relay::peak_memory).fold(0.0, f64::max),
+        late: sink.late(),
+        repeats: sink.repeats(),
+        requests: sink.requests(),
+        ..Drained::default()
+    };
+    (drained, counted)
 }
 
 /// The fastest way in which rows of this table can be claimed and settled in order: no tenants, no record of

@@ -2,6 +2,7 @@
 //! order. Pure, and so tested for being able to fail.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use super::row::Doubles;
 use super::subscriber::Delivery;
@@ -58,7 +59,7 @@ impl Verdict {
         let mut verdict = Self { events: stored.len(), left, ..Self::default() };
         let places: HashMap<&str, usize> =
             stored.iter().enumerate().map(|(place, row)| (row.id.as_str(), place)).collect();
-        let mut seen: HashSet<&str> = HashSet::new();
+        let mut seen: HashMap<&str, Instant> = HashMap::new();
         let mut highest: HashMap<&str, usize> = HashMap::new();
         for delivery in got {
             let place = places.get(delivery.id.as_str());
@@ -67,9 +68,12 @@ impl Verdict {
                 verdict.example("never committed", &delivery.id, &delivery.tenant);
                 continue;
             };
-            if !seen.insert(&delivery.id) {
+            if let Some(first) = seen.insert(&delivery.id, delivery.at) {
                 verdict.doubled += 1;
-                verdict.example("doubled", &delivery.id, &delivery.tenant);
+                // How far apart says who repeated it: the relay that took it over, or one that was late.
+                let apart = delivery.at.duration_since(first).as_secs_f64();
+                let tenant = format!("{}, {apart:.1} s apart", delivery.tenant);
+                verdict.example("doubled", &delivery.id, &tenant);
                 continue;
             }
             let highest = highest.entry(&delivery.tenant).or_insert(*place);
@@ -80,11 +84,11 @@ impl Verdict {
             *highest = (*highest).max(*place);
         }
         for row in stored {
-            if !row.poison && !seen.contains(row.id.as_str()) {
+            if !row.poison && !seen.contains_key(row.id.as_str()) {
                 verdict.lost += 1;
                 verdict.example("lost", &row.id, &row.tenant);
             }
-            if row.poison && seen.contains(row.id.as_str()) {
+            if row.poison && seen.contains_key(row.id.as_str()) {
                 verdict.never_committed += 1;
                 verdict.example("delivered though it cannot be", &row.id, &row.tenant);
             }
@@ -115,8 +119,6 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn stored(ids: &[&str]) -> Vec<Stored> {

@@ -5,10 +5,9 @@ mod old_publisher;
 mod removal;
 mod write_back;
 
-use std::process::{Command, Stdio};
-
 use tokio_postgres::{Client, GenericClient};
 
+use crate::support::command::{Ran, run};
 use crate::support::outbox::Outbox;
 use crate::support::postgres::TestClient;
 
@@ -47,45 +46,6 @@ const CAMEL: &str = r#"
 
 const MAPPED_TABLE: &str = "tenant.\"OutboxEvent\"";
 const CAMEL_TABLE: &str = "\"OutboxEvent\"";
-
-/// What a command left behind.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
-        self.stdout
-    }
-
-    #[track_caller]
-    fn fails(&self, code: i32, texts: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
-        for text in texts {
-            assert!(self.stderr.contains(text), "{text:?} is not in {}", self.stderr);
-        }
-    }
-}
-
-fn run(url: &str, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
-        .args(args)
-        .current_dir(std::env::temp_dir())
-        .env_clear()
-        .env("DATABASE_URL", url)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 /// Runs `adopt --table … --yes` and more.
 fn adopt(outbox: &Outbox, table: &str, more: &[&str]) -> Ran {

@@ -4,60 +4,14 @@ mod commands;
 mod decisions;
 mod redelivery;
 
-use std::process::{Command, Stdio};
-
 use outbox_relay::emulator::EmulatorConfig;
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use crate::support::command::run;
 use crate::support::local_ably::{Got, LocalAbly};
 use crate::support::outbox::{Outbox, count, insert};
 use crate::support::relay::{RelayCommand, RelayProcess};
-
-/// What a command left behind.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    /// The objects of NDJSON.
-    fn objects(&self) -> Vec<Value> {
-        assert_eq!(self.code, Some(0), "{}", self.stderr);
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// Succeeded and said this.
-    fn says(&self, text: &str) {
-        assert_eq!(self.code, Some(0), "{}", self.stderr);
-        assert!(self.stdout.contains(text), "{text:?} is not in {}", self.stdout);
-    }
-
-    /// Failed with this code, one cause and one remedy, and nothing on stdout.
-    fn fails(&self, code: i32, text: &str) {
-        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
-        assert!(self.stderr.contains(text), "{text:?} is not in {}", self.stderr);
-        assert_eq!(self.stdout, "");
-    }
-}
-
-/// Runs a command on a database, with nobody at the terminal.
-fn run(url: &str, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
-        .args(args)
-        .current_dir(std::env::temp_dir())
-        .env_clear()
-        .env("DATABASE_URL", url)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 /// Inserts an event and fails it, as a relay would.
 async fn insert_failed(client: &Client, tenant: &str, payload: &str) -> String {
@@ -185,8 +139,8 @@ async fn a_block_that_is_released_by_hand_leaves_the_failed_event_behind() {
     let relay = strict_relay(&outbox, &ably);
     relay.wait_for_log("wait until somebody decides", 3);
     assert_eq!(ably.accepted().await, []);
-    run(&url, &["holds", "release"]).fails(2, "TENANT");
-    run(&url, &["holds", "release", "a", "nobody"]).fails(65, "nobody");
+    run(&url, &["holds", "release"]).fails(2, &["TENANT"]);
+    run(&url, &["holds", "release", "a", "nobody"]).fails(65, &["nobody"]);
     run(&url, &["holds", "release", "--all", "--dry-run"]).says("would release b");
     assert_eq!(run(&url, &["holds", "list", "--json"]).objects().len(), 3, "nothing has changed");
 

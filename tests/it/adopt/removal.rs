@@ -61,7 +61,8 @@ async fn printed_sql_adopts_and_removes_as_the_command_does() {
     let sql = run(&url, &["adopt", "--table", MAPPED_TABLE, "--print"]).ok();
     let listed = |url: &str| run(url, &["adopt", "--list", "--json"]).ok();
     assert_eq!(listed(&url), "", "printing installs nothing");
-    run(&url, &["adopt", "--table", MAPPED_TABLE]).fails(2, &["--print to only see the SQL"]);
+    run(&url, &["adopt", "--table", MAPPED_TABLE])
+        .fails_in_the_end(2, &["--print to only see the SQL"]);
     client.batch_execute(&sql).await.unwrap();
     assert!(listed(&url).contains(r#""problem":null"#), "{}", listed(&url));
     insert_mapped(&*client, "a", 1).await;

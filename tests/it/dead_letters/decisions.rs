@@ -65,28 +65,28 @@ async fn what_cannot_be_meant_is_refused_and_nothing_is_changed() {
     client.execute("update outbox.event set id = '1' where id = $1", &[&discarded]).await.unwrap();
     let before = everything(&client).await;
     let requeue = |args: &[&str]| run(&url, &[&["events", "requeue"], args].concat());
-    requeue(&[&failed, "no-such-event"]).fails(65, "no event with the id or position");
-    requeue(&[&failed, "seq:99"]).fails(65, "seq:99");
-    requeue(&[&failed, &published]).fails(65, "is published: only failed events");
-    requeue(&[&failed, &pending]).fails(65, "is pending");
-    requeue(&["id:1"]).fails(65, "was discarded");
-    requeue(&["1"]).fails(65, "is the id of one event and the position of another");
-    requeue(&[]).fails(2, "neither an id nor a filter");
-    requeue(&["--yes"]).fails(2, "neither an id nor a filter");
-    requeue(&["--discarded", "--yes"]).fails(2, "neither an id nor a filter");
-    requeue(&[&failed, "--tenant", "a"]).fails(2, "both ids and a filter");
-    requeue(&["--all", "--tenant", "a", "--yes"]).fails(2, "--all and a filter");
-    requeue(&["--tenant", "a"]).fails(2, "--yes");
-    requeue(&["--all"]).fails(2, "--dry-run");
-    requeue(&["--since", "yesterday", "--yes"]).fails(2, "such as 90m");
-    requeue(&[&failed, "--by", " "]).fails(2, "blank");
+    requeue(&[&failed, "no-such-event"]).fails(65, &["no event with the id or position"]);
+    requeue(&[&failed, "seq:99"]).fails(65, &["seq:99"]);
+    requeue(&[&failed, &published]).fails(65, &["is published: only failed events"]);
+    requeue(&[&failed, &pending]).fails(65, &["is pending"]);
+    requeue(&["id:1"]).fails(65, &["was discarded"]);
+    requeue(&["1"]).fails(65, &["is the id of one event and the position of another"]);
+    requeue(&[]).fails(2, &["neither an id nor a filter"]);
+    requeue(&["--yes"]).fails(2, &["neither an id nor a filter"]);
+    requeue(&["--discarded", "--yes"]).fails(2, &["neither an id nor a filter"]);
+    requeue(&[&failed, "--tenant", "a"]).fails(2, &["both ids and a filter"]);
+    requeue(&["--all", "--tenant", "a", "--yes"]).fails(2, &["--all and a filter"]);
+    requeue(&["--tenant", "a"]).fails(2, &["--yes"]);
+    requeue(&["--all"]).fails(2, &["--dry-run"]);
+    requeue(&["--since", "yesterday", "--yes"]).fails(2, &["such as 90m"]);
+    requeue(&[&failed, "--by", " "]).fails(2, &["blank"]);
     let discard = |args: &[&str]| run(&url, &[&["events", "discard"], args].concat());
-    discard(&[&failed]).fails(2, "--reason");
-    discard(&["--reason", "x"]).fails(2, "neither an id nor a filter");
-    discard(&["--tenant", "a", "--reason", "x"]).fails(2, "--yes");
-    discard(&[&published, "--reason", "x"]).fails(65, "is published");
-    discard(&["id:1", "--reason", "x"]).fails(65, "was discarded");
-    run(&url, &["events", "show", "no-such-event"]).fails(65, "no event with the id");
+    discard(&[&failed]).fails(2, &["--reason"]);
+    discard(&["--reason", "x"]).fails(2, &["neither an id nor a filter"]);
+    discard(&["--tenant", "a", "--reason", "x"]).fails(2, &["--yes"]);
+    discard(&[&published, "--reason", "x"]).fails(65, &["is published"]);
+    discard(&["id:1", "--reason", "x"]).fails(65, &["was discarded"]);
+    run(&url, &["events", "show", "no-such-event"]).fails(65, &["no event with the id"]);
     assert_eq!(everything(&client).await, before);
 }
 
@@ -225,6 +225,6 @@ async fn an_operator_needs_no_more_than_the_privileges_that_the_readme_names() {
     client.batch_execute(&format!("revoke insert on outbox.audit from {role}")).await.unwrap();
     insert_failed(&client, "a", "{}").await;
     let before = everything(&client).await;
-    run(&url, &["events", "requeue", "5"]).fails(77, "audit");
+    run(&url, &["events", "requeue", "5"]).fails(77, &["audit"]);
     assert_eq!(everything(&client).await, before, "nothing without a trace");
 }

@@ -159,7 +159,7 @@ async fn killed_between_file_and_table_it_loses_nothing() {
     assert_eq!(lines(&path).len(), 200, "the batch was safe on disk before its rows were touched");
     assert_eq!(number(&client, "select count(*) from outbox.event").await, 500);
 
-    let output = run(&outbox, &args);
+    let output = run(&outbox, &by_four(&path));
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(number(&client, "select count(*) from outbox.event").await, 0);
     let lines = lines(&path);
@@ -194,17 +194,27 @@ async fn incompressible(client: &Client) {
         .unwrap();
 }
 
+/// Archives 60 rows in batches of 4 where a file of a few of them is as large as one may be.
+async fn archive_with_little_room(outbox: &Outbox, path: &Path, ignored: bool) -> Output {
+    let client = outbox.connect().await;
+    settled(&client, "a", "published", 60, 8).await;
+    incompressible(&client).await;
+    with_little_room(outbox, &by_four(path), ignored)
+}
+
+/// Archives batches of 4.
+fn by_four(path: &Path) -> Vec<&str> {
+    let args = ["prune", "--published-older-than", "1d", "--batch", "4", "--archive"];
+    [&args[..], &[path.to_str().unwrap()], &["--yes", "--json"]].concat()
+}
+
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_deletes_nothing_of_its_batch() {
     let outbox = Outbox::create("full").await;
     let client = outbox.connect().await;
-    settled(&client, "a", "published", 60, 8).await;
-    incompressible(&client).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl.zst");
-    let args = ["prune", "--published-older-than", "1d", "--batch", "4", "--archive"];
-    let args = [&args[..], &[path.to_str().unwrap()], &["--yes", "--json"]].concat();
-    let output = with_little_room(&outbox, &args, true);
+    let output = archive_with_little_room(&outbox, &path, true).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(75), "{stderr}");
     assert!(stderr.contains("cannot be written: File too large"), "{stderr}");
@@ -222,19 +232,15 @@ async fn a_full_disk_is_an_error_that_deletes_nothing_of_its_batch() {
 async fn killed_in_the_middle_of_writing_it_goes_on_behind_the_last_complete_batch() {
     let outbox = Outbox::create("torn").await;
     let client = outbox.connect().await;
-    settled(&client, "a", "published", 60, 8).await;
-    incompressible(&client).await;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.jsonl.zst");
-    let args = ["prune", "--published-older-than", "1d", "--batch", "4", "--archive"];
-    let args = [&args[..], &[path.to_str().unwrap()], &["--yes", "--json"]].concat();
-    let output = with_little_room(&outbox, &args, false);
+    let output = archive_with_little_room(&outbox, &path, false).await;
     assert_eq!(output.status.code(), None, "ended by SIGXFSZ");
     let left = number(&client, "select count(*) from outbox.event").await;
     assert!(left > 0);
     assert!(zstd::stream::decode_all(&std::fs::read(&path).unwrap()[..]).is_err(), "a torn frame");
 
-    let output = run(&outbox, &args);
+    let output = run(&outbox, &by_four(&path));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("the archive ended in mid-batch"), "{stderr}");

@@ -1,6 +1,7 @@
 //! What the integration tests stand on.
 
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod local_ably;
 pub(crate) mod npm_workspace;
 pub(crate) mod outbox;

@@ -38,6 +38,7 @@ mod registry;
 mod retention;
 mod routing;
 mod secrets;
+mod sources;
 mod sql;
 mod startup;
 mod subscribers;

@@ -123,9 +123,16 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// The configuration files of a `run` with several databases.
+    pub(super) fn sources(&self) -> &[PathBuf] {
+        if let Self::Run(options) = self { options.sources() } else { &[] }
+    }
+
     /// The settings that the command cannot do without.
     pub(super) fn needs(&self) -> Needs {
         match self {
+            // Each source's own file has them.
+            Self::Run(options) if !options.sources().is_empty() => Needs::Nothing,
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Health(_) => Needs::Http,
             // What is missing is a finding.

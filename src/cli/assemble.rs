@@ -311,6 +311,8 @@ impl From<StoreError> for Failure {
             | StoreError::SchemaOlder { .. }
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaEdited { .. }
+            | StoreError::SchemaUnrecorded { .. }
+            | StoreError::HistoryAltered { .. }
             | StoreError::NoEncoding { .. } => Exit::Config,
             StoreError::Standby
             | StoreError::ReadOnly

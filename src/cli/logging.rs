@@ -52,13 +52,14 @@ impl Colours {
     }
 }
 
-/// Sends every event and every `log` record of this process to stderr.
+/// Sends every event and every `log` record of this process to stderr; with `sources` each line names its
+/// thread, which is called as its source is.
 ///
 /// # Errors
 /// When logging was started before.
-pub(super) fn start(settings: &Settings, colours: Colours) -> Result<(), Failure> {
+pub(super) fn start(settings: &Settings, colours: Colours, sources: bool) -> Result<(), Failure> {
     let terminal = io::stderr().is_terminal();
-    subscriber(settings, colours, terminal, io::stderr)?
+    subscriber(settings, colours, terminal, sources, io::stderr)?
         .try_init()
         .map_err(|error| Failure::internal(format!("logging does not start: {error}")))
 }
@@ -67,6 +68,7 @@ fn subscriber<W>(
     settings: &Settings,
     colours: Colours,
     terminal: bool,
+    threads: bool,
     writer: W,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, Failure>
 where
@@ -78,7 +80,7 @@ where
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_thread_names(threads);
     let layer = if pretty {
         layer.compact().with_ansi(colours.on(terminal)).boxed()
     } else {
@@ -145,7 +147,8 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let colours = Colours::of(&sources.environment);
-        let subscriber = subscriber(&settings, colours, terminal, move || writer.clone()).unwrap();
+        let subscriber =
+            subscriber(&settings, colours, terminal, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, events);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

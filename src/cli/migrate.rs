@@ -151,7 +151,7 @@ async fn act(action: &Action, store: &Store) -> Result<(), Failure> {
             Err(Failure::new(
                 Exit::BadData,
                 problems.join("; "),
-                "run `outbox-relay migrate up`; enable a trigger with `alter table … enable trigger …`",
+                "run `outbox-relay migrate up`; enable a trigger with `alter table … enable trigger …`; make what is gone with its statements in `outbox-relay migrate print`",
             ))
         }
         Action::Grants(options) => grants(options, store).await,

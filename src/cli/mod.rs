@@ -1,7 +1,7 @@
 //! The commands of the binary: parse, read the settings, log, run, map to an exit code.
 //!
 //! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
-//! `logging`, `signals`, `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
+//! `logging`, `signals`, `sources` (several databases), `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
 mod adopt;
@@ -31,6 +31,7 @@ mod run;
 mod scrub;
 mod shell;
 mod signals;
+mod sources;
 mod stats;
 mod supervisor;
 mod table;
@@ -61,6 +62,8 @@ struct Context {
     configuration: Configuration,
     /// Cancelled by the first SIGTERM or SIGINT: stop, finish what is in flight, return.
     stop: CancellationToken,
+    /// The databases of a `run` that has several.
+    sources: Vec<sources::Source>,
 }
 
 /// Runs the command line; the exit codes are in `--help`.
@@ -105,6 +108,7 @@ fn execute(args: Args) -> Result<(), Failure> {
         dir: PathBuf::new(),
     };
     let mut configuration = config::load(&sources, args.command.needs())?;
+    let several = sources::load(args.command.sources(), &sources)?;
     // The lines of `dev` are its events; what its relay says between them is for those who ask.
     if matches!(args.command, Command::Dev(_))
         && *configuration.origin("log.level") == Origin::Default
@@ -114,8 +118,9 @@ fn execute(args: Args) -> Result<(), Failure> {
     if matches!(args.command, Command::Top(_)) {
         configuration.settings.log_level = top::LOG_LEVEL.to_owned();
     }
-    logging::start(&configuration.settings, colours)?;
-    for warning in &configuration.warnings {
+    logging::start(&configuration.settings, colours, !several.is_empty())?;
+    let of_sources = several.iter().flat_map(sources::Source::warnings);
+    for warning in configuration.warnings.iter().chain(of_sources) {
         tracing::warn!("{warning}");
     }
     // A relay has less to do than one thread can (0.01 s of CPU per 1,000 events), and an event passes half a dozen
@@ -129,7 +134,7 @@ fn execute(args: Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("the runtime does not start: {error}")))?;
-    let outcome = runtime.block_on(execute_until_done(args.command, configuration));
+    let outcome = runtime.block_on(execute_until_done(args.command, configuration, several));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_MAX);
     outcome
 }
@@ -151,12 +156,16 @@ fn config_file(command: &Command) -> Option<PathBuf> {
     if let Command::Config(options) = command { options.file().cloned() } else { None }
 }
 
-async fn execute_until_done(command: Command, configuration: Configuration) -> Result<(), Failure> {
+async fn execute_until_done(
+    command: Command,
+    configuration: Configuration,
+    sources: Vec<sources::Source>,
+) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     // Dropped at the end, which ends the watcher: nobody outlives the command.
     let mut watchers = JoinSet::new();
     signals::watch(&mut watchers, stop.clone())?;
-    let context = Context { configuration, stop };
+    let context = Context { configuration, stop, sources };
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
         Command::Health(options) => health::execute(&options, &context).await,

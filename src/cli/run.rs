@@ -1,14 +1,16 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
+use super::sources::Running;
 use super::supervisor::Supervisor;
 use super::{Context, assemble};
-use crate::config::Environment;
+use crate::config::{Configuration, Environment, Settings};
 use crate::relay::health::Grade;
 use crate::relay::service::{Relay, Summary};
 use crate::store::session::Store;
@@ -18,35 +20,71 @@ pub(super) struct Options {
     /// Publish what is waiting, then exit; exit code 75 when something is left, on hold or locked
     #[arg(long)]
     once: bool,
+
+    /// Publish from several databases: a configuration file each, whose name is the source's; repeat it
+    #[arg(long = "source", value_name = "FILE")]
+    sources: Vec<PathBuf>,
+}
+
+impl Options {
+    /// The configuration files of several databases; empty for one.
+    pub(super) fn sources(&self) -> &[PathBuf] {
+        &self.sources
+    }
 }
 
 pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), Failure> {
-    let configuration = &context.configuration;
+    let supervisor = Supervisor::of(&Environment::of_process());
+    // Ends with this function.
+    let mut accompanied = JoinSet::new();
+    let ended = if context.sources.is_empty() {
+        let begun = |relay: &Relay| {
+            if let Some(supervisor) = supervisor.clone() {
+                let monitor = relay.monitor();
+                let alive = move || monitor.liveness().grade != Grade::Failing;
+                accompanied.spawn(supervisor.accompany(
+                    relay.started(),
+                    context.stop.clone(),
+                    alive,
+                ));
+            }
+        };
+        Box::pin(relay(&context.configuration, &context.stop, options.once, begun)).await
+    } else {
+        let running = Running::start(&context.sources, &context.stop, options.once)?;
+        if let Some(supervisor) = supervisor.clone() {
+            let (stop, alive) = (context.stop.clone(), running.liveness());
+            accompanied.spawn(supervisor.accompany(running.started(), stop, alive));
+        }
+        running.wait().await
+    };
+    // A relay with nothing in flight ends before what runs beside it has seen the signal.
+    if let Some(supervisor) = supervisor {
+        supervisor.stopping();
+    }
+    ended
+}
+
+/// Publishes from the database of one configuration; `begun` sees the relay before it runs.
+pub(super) async fn relay(
+    configuration: &Configuration,
+    stop: &CancellationToken,
+    once: bool,
+    begun: impl FnOnce(&Relay),
+) -> Result<(), Failure> {
     let settings = &configuration.settings;
     let store = assemble::store(settings, configuration.database_url()?)?;
     let direct = assemble::store(settings, configuration.direct_url()?)?;
     let ably = assemble::ably(configuration)?;
     let validation = assemble::validation(settings)?;
     let telemetry = Arc::new(assemble::telemetry(&ably));
-    let relay =
-        Relay::new(store.clone(), direct, ably, assemble::relay_config(settings, options.once))
-            .with_retention(assemble::retention(settings))
-            .with_validation(validation)
-            .with_publication(assemble::publication(settings)?)
-            .with_telemetry(Arc::clone(&telemetry));
-    // Ends with this function.
-    let mut accompanied = JoinSet::new();
-    let monitor = relay.monitor();
-    let alive = move || monitor.liveness().grade != Grade::Failing;
-    let supervisor = Supervisor::of(&Environment::of_process());
-    if let Some(supervisor) = supervisor.clone() {
-        accompanied.spawn(supervisor.accompany(relay.started(), context.stop.clone(), alive));
-    }
-    let ended = Box::pin(publish(relay, &store, options.once, context)).await;
-    // A relay with nothing in flight ends before what runs beside it has seen the signal.
-    if let Some(supervisor) = supervisor {
-        supervisor.stopping();
-    }
+    let relay = Relay::new(store.clone(), direct, ably, assemble::relay_config(settings, once))
+        .with_retention(assemble::retention(settings))
+        .with_validation(validation)
+        .with_publication(assemble::publication(settings)?)
+        .with_telemetry(Arc::clone(&telemetry));
+    begun(&relay);
+    let ended = Box::pin(publish(relay, &store, once, settings, stop)).await;
     telemetry.end().await;
     let summary = ended?;
     match summary.left {
@@ -67,9 +105,9 @@ async fn publish(
     relay: Relay,
     store: &Store,
     once: bool,
-    context: &Context,
+    settings: &Settings,
+    stop: &CancellationToken,
 ) -> Result<Summary, Failure> {
-    let settings = &context.configuration.settings;
     let http = if once { None } else { assemble::http(settings, store, relay.monitor()).await? };
     let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
     if let Some(http) = http {
@@ -77,7 +115,7 @@ async fn publish(
         tracing::info!(address, "answering on http://{address}");
         beside.spawn(http.run(stop_http.clone()));
     }
-    let ended = relay.run(context.stop.clone()).await;
+    let ended = relay.run(stop.clone()).await;
     stop_http.cancel();
     while let Some(end) = beside.join_next().await {
         if let Err(error) = end {

@@ -37,6 +37,21 @@ pub enum StoreError {
         /// The step.
         step: String,
     },
+    /// A migration's objects are there, its line of history is not: half of it was applied by another tool without a
+    /// transaction, or the history was edited.
+    #[error("what {step} makes is there already, but schema_history has no line of it: {said}")]
+    SchemaUnrecorded {
+        /// The step.
+        step: String,
+        /// What PostgreSQL says.
+        said: String,
+    },
+    /// The history is there, but is not the table that this program made.
+    #[error("schema_history is not as this program made it: {said}")]
+    HistoryAltered {
+        /// What PostgreSQL says.
+        said: String,
+    },
     /// Connected to a standby.
     #[error("this server is a standby (in recovery): it can neither be listened to nor written to")]
     Standby,
@@ -102,6 +117,12 @@ impl StoreError {
             Self::SchemaEdited { .. } => {
                 "restore the migration's own text in the database's history, or compare with `outbox-relay migrate print`".into()
             }
+            Self::SchemaUnrecorded { step, .. } => {
+                format!("run what of {step} in `outbox-relay migrate print` has not been done, its last statement (the line of history) always; then `outbox-relay migrate up`")
+            }
+            Self::HistoryAltered { .. } => {
+                "restore its columns by the first statements of `outbox-relay migrate print`; then `outbox-relay migrate status`".into()
+            }
             Self::Standby | Self::ReadOnly => {
                 "connect to the primary; with several hosts add target_session_attrs=read-write to DATABASE_URL".into()
             }
@@ -146,6 +167,27 @@ impl StoreError {
         matches!(self, Self::Standby | Self::ReadOnly)
     }
 
+    /// The same failure as one of applying a step: what it makes is there already.
+    pub(super) fn of_step(self, step: &str) -> Self {
+        if let Self::Database(error) = &self
+            && is_about_a_duplicate(error.code())
+        {
+            let said = one_line(error.message());
+            return Self::SchemaUnrecorded { step: step.to_owned(), said };
+        }
+        self
+    }
+
+    /// The same failure as one of reading or writing the history.
+    pub(super) fn of_history(self) -> Self {
+        if let Self::Database(error) = &self
+            && is_about_the_schema(error.code())
+        {
+            return Self::HistoryAltered { said: one_line(error.message()) };
+        }
+        self
+    }
+
     /// The same failure as one of a migration: another role is wanted for that than the relay's.
     pub(super) fn of_migration(self) -> Self {
         if let Self::PermissionDenied(said) = self {
@@ -167,6 +209,8 @@ impl StoreError {
             | Self::SchemaOlder { .. }
             | Self::SchemaNewer { .. }
             | Self::SchemaEdited { .. }
+            | Self::SchemaUnrecorded { .. }
+            | Self::HistoryAltered { .. }
             | Self::NoEncoding { .. }
             | Self::Privileges { .. }
             | Self::PermissionDenied(_)
@@ -213,6 +257,19 @@ fn is_about_the_schema(code: &SqlState) -> bool {
         SqlState::UNDEFINED_FUNCTION,
         SqlState::INVALID_SCHEMA_NAME,
         SqlState::DATATYPE_MISMATCH,
+        SqlState::INVALID_COLUMN_REFERENCE,
+    ]
+    .contains(code)
+}
+
+/// Something that was to be made is there already.
+fn is_about_a_duplicate(code: &SqlState) -> bool {
+    [
+        SqlState::DUPLICATE_TABLE,
+        SqlState::DUPLICATE_COLUMN,
+        SqlState::DUPLICATE_OBJECT,
+        SqlState::DUPLICATE_FUNCTION,
+        SqlState::DUPLICATE_SCHEMA,
     ]
     .contains(code)
 }

@@ -4,6 +4,8 @@
 //! applied again whenever their text has changed. Each step is one transaction under an advisory
 //! lock, so any number of processes may migrate at once.
 
+mod verify;
+
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
@@ -12,6 +14,8 @@ use tokio_postgres::{Client, Transaction};
 
 use super::error::StoreError;
 use super::schema_name::SchemaName;
+
+pub use verify::verify;
 
 /// One embedded file.
 #[derive(Debug)]
@@ -74,10 +78,6 @@ pub static STEPS: [Step; 14] = [
     step!(triggers / "enqueue"),
     step!(triggers / "event_adopted"),
 ];
-
-/// The triggers that must be there and enabled.
-const TRIGGERS: [&str; 5] =
-    ["event_bell", "event_guard", "event_again", "event_adopted_settled", "event_write_back"];
 
 /// How long a step waits for another process that is migrating.
 const QUEUE_TIMEOUT: &str = "60s";
@@ -157,7 +157,10 @@ pub async fn up(client: &mut Client, schema: &SchemaName) -> Result<Vec<&'static
                 return Err(StoreError::SchemaEdited { step: step.name.to_owned() });
             }
             StepState::Missing | StepState::Changed => {
-                transaction.batch_execute(&schema.fill(step.sql)).await?;
+                transaction
+                    .batch_execute(&schema.fill(step.sql))
+                    .await
+                    .map_err(|error| StoreError::from(error).of_step(step.name))?;
                 remember(&transaction, schema, step).await?;
                 applied.push(step.name);
             }
@@ -217,38 +220,6 @@ pub(super) async fn refuse_older(
     let steps = status_for(client, schema, Purpose::Working).await?;
     let missing = steps.into_iter().find(|step| step.state == StepState::Missing);
     missing.map_or(Ok(()), |step| Err(StoreError::SchemaOlder { step: step.name }))
-}
-
-/// What is wrong with the outbox of this database, one line each; empty when all is as embedded.
-///
-/// # Errors
-/// As [`status`].
-pub async fn verify(client: &mut Client, schema: &SchemaName) -> Result<Vec<String>, StoreError> {
-    let mut problems: Vec<String> = status(client, schema)
-        .await?
-        .into_iter()
-        .filter_map(|step| match step.state {
-            StepState::Applied => None,
-            StepState::Missing => Some(format!("{} is not applied", step.name)),
-            StepState::Changed => Some(format!("{} was applied with another text", step.name)),
-        })
-        .collect();
-    let sql = schema.fill(
-        "select t.tgname::text, t.tgenabled::text from pg_catalog.pg_trigger t \
-         where t.tgrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(:'schema') || '.event') \
-           and not t.tgisinternal",
-    );
-    let found = client.query_typed(&sql, &[]).await?;
-    for name in TRIGGERS {
-        match found.iter().find(|row| row.get::<_, &str>(0) == name) {
-            None => problems.push(format!("trigger {name} is missing")),
-            Some(row) if row.get::<_, &str>(1) == "D" => {
-                problems.push(format!("trigger {name} is disabled"));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(problems)
 }
 
 /// The whole schema as one SQL text, for a migration tool or a database administrator. It leaves
@@ -331,7 +302,8 @@ async fn refuse_unknown_in(
         .fill("select name from :\"schema\".schema_history where kind = 'migration' order by name");
     let unknown = transaction
         .query_typed(&sql, &[])
-        .await?
+        .await
+        .map_err(|error| StoreError::from(error).of_history())?
         .iter()
         .map(|row| row.get::<_, String>(0))
         .filter(|name| !STEPS.iter().any(|step| step.name == name))
@@ -345,7 +317,10 @@ async fn state_of(
     step: &Step,
 ) -> Result<StepState, StoreError> {
     let sql = schema.fill("select checksum from :\"schema\".schema_history where name = $1");
-    let row = transaction.query_typed_opt(&sql, &[(&step.name, Type::TEXT)]).await?;
+    let row = transaction
+        .query_typed_opt(&sql, &[(&step.name, Type::TEXT)])
+        .await
+        .map_err(|error| StoreError::from(error).of_history())?;
     Ok(match row.map(|row| row.get::<_, String>(0)) {
         None => StepState::Missing,
         Some(checksum) if checksum == step.checksum() => StepState::Applied,
@@ -365,6 +340,9 @@ async fn remember(
     let (kind, checksum) = (step.kind.as_str(), step.checksum());
     let row: [(&(dyn ToSql + Sync), Type); 3] =
         [(&step.name, Type::TEXT), (&kind, Type::TEXT), (&checksum, Type::TEXT)];
-    transaction.query_typed(&sql, &row).await?;
+    transaction
+        .query_typed(&sql, &row)
+        .await
+        .map_err(|error| StoreError::from(error).of_history())?;
     Ok(())
 }

@@ -20,6 +20,9 @@ const STEP_LIMIT: Duration = Duration::from_secs(60);
 /// long as it lasts (seen: 6 events of 13,000 in a minute for the other), so after that they are ended.
 const SHARING: Duration = Duration::from_secs(5);
 
+/// How long a number of replicas works before it changes.
+const SHARED_LOAD: Duration = Duration::from_millis(1_500);
+
 /// The most that an event of a small tenant may take beside a large backlog: the service objective.
 const BESIDE_BACKLOG_MAX: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,7 @@ impl World {
             Fault::StopAt(step, length) => self.stop_at(step, length).await,
             Fault::KillAll => self.kill_all(),
             Fault::KillInRequest { accepted } => self.kill_in_request(accepted).await,
+            Fault::Replicas(count) => self.replicas(count).await,
             Fault::Backends => self.end_backends("true").await,
             Fault::Listeners => self.end_backends("query ilike 'listen%'").await,
             Fault::Ably(json, ms) => self.ably_trouble(json, ms).await,
@@ -172,6 +176,32 @@ impl World {
             if code != Some(0) {
                 self.complaints.push(format!("SIGTERM ended with {code:?}"));
             }
+        }
+    }
+
+    async fn replicas(&mut self, count: usize) {
+        for number in self.relays.len()..count {
+            let relay = self.command(number).start();
+            self.relays.push(relay);
+        }
+        while self.relays.len() > count {
+            // The oldest first: whoever is left has joined under load.
+            let relay = self.relays.remove(0);
+            if self.relays.len().is_multiple_of(2) {
+                relay.kill();
+            } else if let code @ (Some(1..) | None) = relay.terminate() {
+                self.complaints.push(format!("SIGTERM of a replica ended with {code:?}"));
+            }
+        }
+        self.relays.iter().for_each(RelayProcess::wait_until_listening);
+        // Chance decides who gets what; all of them may.
+        tokio::time::sleep(SHARED_LOAD).await;
+        let (client, _driver) = self.client().await;
+        let sql =
+            "select count(*) from outbox.event where published_at > now() - interval '1 second'";
+        let done: i64 = client.query_one(sql, &[]).await.expect(sql).get(0);
+        if done == 0 {
+            self.complaints.push(format!("{count} replicas published nothing in a second"));
         }
     }
 

@@ -154,6 +154,9 @@ pub(crate) enum Fault {
         /// Whether Ably has accepted it.
         accepted: bool,
     },
+    /// So many relays share the work from now on: the missing ones join, and of those that are too many every second is
+    /// killed, the others get SIGTERM. All work for a moment.
+    Replicas(usize),
     /// All server processes of the relays end.
     Backends,
     /// The server processes that listen end.

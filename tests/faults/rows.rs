@@ -128,6 +128,24 @@ pub(crate) const ROWS: &[Row] = &[
         relays: 4,
         ..Row::CALM
     },
+    Row {
+        name: "1, 2, 4 and 8 replicas, which join and leave",
+        reported: "an autoscaler adds and removes workers: a leader is sought, events come twice or out of order",
+        faults: &[
+            Fault::Replicas(1),
+            Fault::Replicas(2),
+            Fault::Replicas(4),
+            Fault::Replicas(8),
+            Fault::Replicas(4),
+            Fault::Replicas(1),
+            Fault::Replicas(8),
+            Fault::Replicas(2),
+        ],
+        relays: 1,
+        rounds: 1,
+        ably: Ably { lost_replies: 3, ..Ably::USUAL },
+        ..Row::CALM
+    },
     crash("kill -9 before the claim", &[Fault::CrashAt("before_claim")]),
     crash("kill -9 after the claim", &[Fault::CrashAt("after_claim")]),
     crash("kill -9 after the group is recorded", &[Fault::CrashAt("after_record")]),

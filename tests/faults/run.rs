@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use outbox_relay::emulator::EmulatorConfig;
 use tokio_postgres::Client;
 
+use super::older;
 use super::place::Place;
 use super::proxy::{Proxy, Upstream};
 use super::row::{FASTER, Fault, First, Place as Kind, Row};
 use super::subscriber::Subscriber;
 use super::verdict::{Left, Stored, Verdict};
 use super::writers::{OVERLAPPING, Writers, connect, insert, tenant};
-use super::{older, skew};
+use crate::support::clock;
 use crate::support::local_ably::LocalAbly;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
@@ -195,11 +196,11 @@ impl World {
         }
         if self.row.first == First::ClocksApart {
             let seconds = if number.is_multiple_of(2) { "600" } else { "-600" };
-            command = command.env("LD_PRELOAD", skew::library()).env("CLOCK_SKEW_S", seconds);
+            command = command.env("LD_PRELOAD", clock::library()).env("CLOCK_SKEW_S", seconds);
         }
         if self.row.first == First::ClocksFast {
             command =
-                command.env("LD_PRELOAD", skew::library()).env("CLOCK_RATE", &FASTER.to_string());
+                command.env("LD_PRELOAD", clock::library()).env("CLOCK_RATE", &FASTER.to_string());
         }
         self.row.env.iter().fold(command, |command, (name, value)| command.env(name, value))
     }

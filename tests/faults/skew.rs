@@ -1,23 +1,8 @@
-//! A wrong wall clock for one process, or clocks that run faster: a library that is preloaded, made with the C compiler that Rust
-//! needs for linking anyway.
+//! The library that shifts clocks shifts them, and nothing that decides reads the one it shifts.
 
 use std::process::Command;
-use std::sync::OnceLock;
 
-/// Path of the library; made on first use.
-pub(crate) fn library() -> &'static str {
-    static LIBRARY: OnceLock<String> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let path = format!("{}/clock_skew.so", env!("CARGO_TARGET_TMPDIR"));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/clock_skew.c");
-        let made = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o", &path, source])
-            .status()
-            .expect("cc starts");
-        assert!(made.success(), "cc could not make the library that shifts clocks");
-        path
-    })
-}
+use crate::support::clock::library;
 
 #[test]
 fn the_library_shifts_the_wall_clock_of_a_process() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod certificates;
+mod clock;
 pub(crate) mod cluster;
 mod driver;
 mod failures;

@@ -40,6 +40,7 @@ mod registry;
 mod retention;
 mod routing;
 mod secrets;
+mod sources;
 mod sql;
 mod startup;
 mod subscribers;

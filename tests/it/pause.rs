@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::dead_letters::numbers;
-use crate::support::command::run;
 use crate::http::url_of;
+use crate::support::command::run;
 use crate::support::local_ably::{LocalAbly, http};
 use crate::support::outbox::{Outbox, count, wait_until};
 use crate::support::postgres::TestClient;

@@ -3,15 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+mod clock;
 mod database;
 mod doctor;
 mod grants;
+mod host;
 mod neighbours;
 mod pooler;
 mod privileges;
 mod publisher;
 mod retention;
 mod running;
+mod schema;
 mod server;
 mod standby;
 

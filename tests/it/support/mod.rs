@@ -1,5 +1,6 @@
 //! What the integration tests stand on.
 
+pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod local_ably;
 pub(crate) mod npm_workspace;

@@ -47,6 +47,11 @@ impl RelayCommand {
         self
     }
 
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.0.env_remove(name);
+        self
+    }
+
     pub(crate) fn arg(mut self, arg: &str) -> Self {
         self.0.arg(arg);
         self

@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 use super::failure::Exit;
 use super::flags::SettingFlags;
 use super::{
-    adopt, capture, channel, dev, doctor, emulator, events, health, holds, migrate, prune, run,
-    scrub, tail, types,
+    adopt, capture, channel, configure, dev, doctor, emulator, events, health, holds, migrate,
+    pause, prune, run, scrub, shell, stats, tail, top, types,
 };
 use crate::config::Needs;
 
@@ -26,6 +26,7 @@ Examples:
   outbox-relay events requeue --code 40009 --dry-run  what would be published once more
   outbox-relay events validate sample.json          what is wrong with an event, by the registry
   outbox-relay holds list                           which tenants wait, and why
+  outbox-relay pause --type orders.order.created --for 15m  publish none of these for now
   outbox-relay tail --failed                        failures as they happen
   outbox-relay prune --published-older-than 7d      delete what was published long ago
   outbox-relay adopt --table app.outbox             publish from a table that you have already
@@ -91,6 +92,14 @@ pub(super) enum Command {
     Events(events::Options),
     /// Tenants that have to wait: list, release
     Holds(holds::Options),
+    /// Stop publishing: everything, tenants, or event types; writers go on
+    Pause(pause::PauseOptions),
+    /// End a pause
+    Resume(pause::ResumeOptions),
+    /// How the outbox is, in numbers: backlog, rates, dead letters, holds, relays, sizes
+    Stats(stats::Options),
+    /// The same live in a terminal
+    Top(top::Options),
     /// Watch events as they are written and settled
     Tail(tail::Options),
     /// Delete published events that are old, with or without an archive
@@ -101,10 +110,16 @@ pub(super) enum Command {
     Capture(capture::Options),
     /// Take the payload out of old events and keep the rest
     Scrub(scrub::Options),
+    /// What the settings are, where they come from, and whether they are right
+    Config(configure::Options),
     /// The Ably channel of a tenant, and back
     Channel(channel::Options),
     /// Types of the registry's events in other languages, and what a change of them breaks
     Types(types::Options),
+    /// Print a shell's completions
+    Completions(shell::CompletionsOptions),
+    /// Print the manual page
+    Man(shell::ManOptions),
 }
 
 impl Command {
@@ -121,11 +136,20 @@ impl Command {
             Self::Run(_) => Needs::DatabaseAndAbly,
             Self::Health(_) => Needs::Http,
             // What is missing is a finding.
-            Self::Doctor(_) => Needs::Whatever,
-            Self::Dev(_) | Self::Emulator(_) | Self::Channel(_) | Self::Types(_) => Needs::Nothing,
+            Self::Doctor(_) | Self::Config(_) => Needs::Whatever,
+            Self::Dev(_)
+            | Self::Emulator(_)
+            | Self::Channel(_)
+            | Self::Types(_)
+            | Self::Completions(_)
+            | Self::Man(_) => Needs::Nothing,
             Self::Migrate(options) => options.needs(),
             Self::Events(options) => options.needs(),
             Self::Holds(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Stats(_)
+            | Self::Top(_)
             | Self::Tail(_)
             | Self::Prune(_)
             | Self::Scrub(_)

@@ -1,12 +1,16 @@
 //! `outbox-relay holds`: which tenants wait, and why.
 
 use super::failure::{Exit, Failure};
-use super::{Context, operate, output, table};
+use super::{Context, operate, output, pause, table};
 use crate::store::decide::HeldTenant;
 use crate::store::operator::Operator;
+use crate::store::pause::Pause;
 
 /// How far a tenant's backlog is counted.
 pub(super) const BACKLOG_MAX: i64 = 10_000;
+
+/// The columns of [`row`] and [`paused`].
+pub(super) const HEAD: [&str; 6] = ["TENANT", "REASON", "SINCE", "UNTIL", "BACKLOG", "MESSAGE"];
 
 /// Holds that are read at once.
 const PAGE: i64 = 100;
@@ -19,7 +23,7 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the tenants on hold
+    /// List what is paused and the tenants on hold
     List(ListOptions),
     /// Let tenants go on now; one that is `blocked` goes on behind its failed event
     Release(ReleaseOptions),
@@ -72,20 +76,35 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
 
 async fn list(options: &ListOptions, context: &Context) -> Result<(), Failure> {
     let mut operator = operate::operator(context).await?;
+    let pauses = operator.pauses(options.limit).await?;
     let holds = operator.holds("", None, options.limit, BACKLOG_MAX).await?;
     if i64::try_from(holds.len()).is_ok_and(|found| found >= options.limit) {
         tracing::info!("there may be more: --limit is {}", options.limit);
     }
     if options.json {
+        pauses.iter().try_for_each(operate::json)?;
         return holds.iter().try_for_each(operate::json);
     }
-    let rows: Vec<Vec<String>> = holds.iter().map(row).collect();
-    let head = ["TENANT", "REASON", "SINCE", "UNTIL", "BACKLOG", "MESSAGE"];
-    operate::lines(&table::lines(&head, &rows))
+    let rows: Vec<Vec<String>> = pauses.iter().map(paused).chain(holds.iter().map(row)).collect();
+    operate::lines(&table::lines(&HEAD, &rows))
 }
 
-fn row(hold: &HeldTenant) -> Vec<String> {
-    let time = |time: &str| time.get(..19).map_or_else(|| time.to_owned(), |at| format!("{at}Z"));
+pub(super) fn paused(pause: &Pause) -> Vec<String> {
+    vec![
+        pause::in_words(pause),
+        "paused".to_owned(),
+        time(&pause.since),
+        pause.until.as_deref().map_or_else(|| "resumed".to_owned(), time),
+        String::new(),
+        format!("by {}: {}", pause.actor, pause.reason.as_deref().unwrap_or("no reason given")),
+    ]
+}
+
+fn time(time: &str) -> String {
+    time.get(..19).map_or_else(|| time.to_owned(), |at| format!("{at}Z"))
+}
+
+pub(super) fn row(hold: &HeldTenant) -> Vec<String> {
     vec![
         hold.tenant_id.clone(),
         hold.reason.clone(),

@@ -9,12 +9,14 @@ mod args;
 mod assemble;
 mod capture;
 mod channel;
+mod configure;
 mod consent;
 mod dev;
 mod doctor;
 mod emulator;
 mod events;
 mod failure;
+mod figures;
 mod flags;
 mod health;
 mod holds;
@@ -22,15 +24,19 @@ mod logging;
 mod migrate;
 mod operate;
 mod output;
+mod pause;
 mod progress;
 mod prune;
 mod run;
 mod scrub;
+mod shell;
 mod signals;
 mod sources;
+mod stats;
 mod supervisor;
 mod table;
 mod tail;
+mod top;
 mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,11 +96,14 @@ fn execute(args: Args) -> Result<(), Failure> {
             "set ABLY_API_KEY, or ABLY_API_KEY_FILE to the path of a file that holds the key",
         ));
     }
+    if let Some(printed) = print_only(&args.command) {
+        return printed;
+    }
     let environment = Environment::of_process();
     let colours = logging::Colours::of(&environment);
     let sources = Sources {
         flags: args.settings.into_flags(),
-        config: args.config,
+        config: config_file(&args.command).or(args.config),
         environment,
         dir: PathBuf::new(),
     };
@@ -105,6 +114,9 @@ fn execute(args: Args) -> Result<(), Failure> {
         && *configuration.origin("log.level") == Origin::Default
     {
         configuration.settings.log_level = dev::LOG_LEVEL.to_owned();
+    }
+    if matches!(args.command, Command::Top(_)) {
+        configuration.settings.log_level = top::LOG_LEVEL.to_owned();
     }
     logging::start(&configuration.settings, colours, !several.is_empty())?;
     let of_sources = several.iter().flat_map(sources::Source::warnings);
@@ -127,6 +139,23 @@ fn execute(args: Args) -> Result<(), Failure> {
     outcome
 }
 
+/// What depends on no settings, and so is not stopped by wrong ones.
+fn print_only(command: &Command) -> Option<Result<(), Failure>> {
+    if let Command::Completions(options) = command {
+        return Some(shell::completions(options));
+    }
+    if let Command::Man(options) = command {
+        return Some(shell::man(options));
+    }
+    let schema = matches!(command, Command::Config(options) if options.needs_no_settings());
+    schema.then(configure::schema)
+}
+
+/// The file that a command is about.
+fn config_file(command: &Command) -> Option<PathBuf> {
+    if let Command::Config(options) = command { options.file().cloned() } else { None }
+}
+
 async fn execute_until_done(
     command: Command,
     configuration: Configuration,
@@ -146,11 +175,18 @@ async fn execute_until_done(
         Command::Migrate(options) => migrate::execute(&options, &context).await,
         Command::Events(options) => events::execute(&options, &context).await,
         Command::Holds(options) => holds::execute(&options, &context).await,
+        Command::Pause(options) => pause::pause(&options, &context).await,
+        Command::Resume(options) => pause::resume(&options, &context).await,
+        Command::Stats(options) => stats::execute(&options, &context).await,
+        Command::Top(options) => top::execute(&options, &context).await,
         Command::Tail(options) => tail::execute(&options, &context).await,
         Command::Prune(options) => prune::execute(&options, &context).await,
         Command::Adopt(options) => adopt::execute(&options, &context).await,
         Command::Capture(options) => capture::execute(&options, &context).await,
         Command::Scrub(options) => scrub::execute(&options, &context).await,
+        Command::Config(options) => configure::execute(&options, &context),
+        Command::Completions(options) => shell::completions(&options),
+        Command::Man(options) => shell::man(&options),
         Command::Channel(options) => channel::execute(&options),
         Command::Types(options) => types::execute(&options, &context),
     }

@@ -16,6 +16,7 @@ mod configuration;
 mod contradiction;
 mod environment;
 mod file;
+pub mod file_schema;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod load;

@@ -163,7 +163,8 @@ mod tests {
         };
         let runs: Vec<Run> = (0..tenants).map(run).collect();
         let tenants = runs.iter().map(|run| run.tenant_id.clone()).collect();
-        Claim { runs, tenants, owner: LockOwner::default(), locked: HashSet::new() }
+        let (owner, locked) = (LockOwner::default(), HashSet::new());
+        Claim { runs, tenants, owner, locked, paused: None }
     }
 
     fn next(appetite: &Appetite) -> (i64, i64) {

@@ -145,6 +145,7 @@ mod tests {
             // The last one has brought nothing.
             tenants: ["a", "g", "z", "empty"].map(TenantId::new).to_vec(),
             owner: LockOwner::default(),
+            paused: None,
             locked: HashSet::new(),
         };
         assert!(cut(&mut claim, 4));

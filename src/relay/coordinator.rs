@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use self::inputs::{patience, wait_for};
+use self::inputs::{PauseState, patience, wait_for};
 use super::asked::Asked;
 use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
@@ -74,6 +74,8 @@ pub(super) struct Coordinator {
     monitor: Monitor,
     /// The request to publish now that is being served.
     asked: Option<Asked>,
+    /// What is paused, and when a claim is due because that ends.
+    paused: PauseState,
 }
 
 impl Coordinator {
@@ -91,6 +93,7 @@ impl Coordinator {
             flag: FlagWork::new(Arc::clone(&drain), bell.term),
             monitor,
             asked: None,
+            paused: PauseState::default(),
             drain,
             config,
             // A single run is over before anybody would miss the bell.
@@ -186,9 +189,10 @@ impl Coordinator {
     /// A claim that failed drops its sender; the wake machine hears of it all the same.
     fn claim_read(&mut self, read: Option<ClaimRead>) {
         self.claiming = None;
-        let Some(ClaimRead { more, found, last_tenant, again }) = read else {
+        let Some(ClaimRead { more, found, last_tenant, again, paused }) = read else {
             return self.wake.handle(Input::ClaimFailed, Instant::now());
         };
+        self.pauses(paused);
         self.more(more);
         if let Some(again) = again {
             self.wake.handle(Input::DueAt(again), Instant::now());

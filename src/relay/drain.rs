@@ -27,6 +27,7 @@ use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
 use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, LockOwner, OpenDrain};
 use crate::store::error::StoreError;
+use crate::store::pause::Paused;
 use crate::store::session::{NewGroup, Session, Store};
 use crate::store::settle::Settlement;
 use crate::telemetry::Telemetry;
@@ -71,6 +72,8 @@ pub(super) struct ClaimRead {
     pub(super) found: usize,
     /// Where the next claim starts, if this one found anybody.
     pub(super) last_tenant: Option<TenantId>,
+    /// What is paused, if anything is.
+    pub(super) paused: Option<Paused>,
     /// When to claim again in any case.
     pub(super) again: Option<Instant>,
 }
@@ -165,7 +168,8 @@ impl Drain {
         self.floor.with(|floor| floor.claim_took(took, found, Instant::now()));
         let last_tenant = claim.tenants.last().cloned();
         let again = self.floor.with(|floor| floor.claimed(found));
-        _ = claimed.send(ClaimRead { more: full, found, last_tenant, again });
+        let paused = claim.paused;
+        _ = claimed.send(ClaimRead { more: full, found, last_tenant, again, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
             self.metrics.found_by_sweep(&claim);

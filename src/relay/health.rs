@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::failure::FailureClass;
+use crate::store::pause::Paused;
 
 /// The coordinator wakes at least every 30 s, for its summary. After twice that it hangs.
 const TICK_MAX: Duration = Duration::from_secs(60);
@@ -20,6 +21,8 @@ pub(super) struct Noted {
     pub(super) publisher: Option<(FailureClass, String, Instant)>,
     /// Whether notifications arrive.
     pub(super) listening: bool,
+    /// What an operator has paused.
+    pub(super) paused: Paused,
     /// Whether it has been told to stop.
     pub(super) stopping: bool,
 }
@@ -49,7 +52,7 @@ impl Grade {
 /// One part's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `loop`, `claims`, `listener`, `ably` or `shutdown`.
+    /// `loop`, `claims`, `listener`, `ably`, `pause` or `shutdown`.
     pub name: &'static str,
     /// How it is.
     pub grade: Grade,
@@ -112,10 +115,17 @@ pub(super) fn readiness(noted: &Noted, now: Instant) -> Vec<Check> {
             Check::new("ably", grade, says)
         }
     };
+    let pause = (noted.paused != Paused::default()).then(|| {
+        // A pause of some is somebody's decision and no trouble; one of everything stops all events.
+        let grade = if noted.paused.everything { Grade::Degraded } else { Grade::Fine };
+        let says = format!("paused: {}; see `outbox-relay holds list`", noted.paused.in_words());
+        Check::new("pause", grade, says)
+    });
     let stopping = noted
         .stopping
         .then(|| Check::new("shutdown", Grade::Failing, "stopping: nothing more is claimed"));
-    [liveness(noted, now), claims, listener, ably].into_iter().chain(stopping).collect()
+    let always = [liveness(noted, now), claims, listener, ably];
+    always.into_iter().chain(pause).chain(stopping).collect()
 }
 
 #[cfg(test)]
@@ -144,6 +154,12 @@ mod tests {
             let trouble = Noted { publisher: Some((class, "no".into(), now)), ..fine.clone() };
             assert_eq!(worst(&trouble, now), grade, "{class:?}");
         }
+        let everything = Paused { everything: true, ..Paused::default() };
+        assert_eq!(worst(&Noted { paused: everything, ..fine.clone() }, now), Grade::Degraded);
+        let some = Paused { tenants: 2, ..Paused::default() };
+        let noted = Noted { paused: some, ..fine.clone() };
+        assert_eq!(worst(&noted, now), Grade::Fine);
+        assert!(readiness(&noted, now).iter().any(|check| check.says.contains("2 tenants")));
         assert_eq!(worst(&Noted { stopping: true, ..fine }, now), Grade::Failing);
     }
 

@@ -13,6 +13,7 @@ use super::health::{self, Check, Grade, Noted};
 use super::metrics::Metrics;
 use crate::domain::failure::PublishFailure;
 use crate::store::observe::Observer;
+use crate::store::pause::Paused;
 use crate::store::session::Store;
 
 /// The least time between two looks at the database for metrics, however many ask.
@@ -178,6 +179,10 @@ impl Monitor {
     pub(super) fn resumed(&self) {
         self.shared.metrics.resumed();
         self.noted().publisher = None;
+    }
+
+    pub(super) fn paused(&self, paused: Paused) {
+        self.noted().paused = paused;
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::StoreError;
+use super::pause::Paused;
 use super::session::{Session, answered};
 use super::statement::{BEGIN, Statement};
 use crate::domain::event::{Event, Seq, TenantId};
@@ -42,6 +43,8 @@ pub struct Claim {
     pub tenants: Vec<TenantId>,
     /// The server process that holds their locks.
     pub owner: LockOwner,
+    /// What is paused, if anything is.
+    pub paused: Option<Paused>,
     /// Rows that are locked already.
     pub locked: HashSet<Seq>,
 }
@@ -140,12 +143,12 @@ impl Session {
             begun?;
             let locked = locked?;
             let owner = locked.first().map(|row| row.try_get(1)).transpose()?.unwrap_or_default();
-            let tenants: Vec<String> =
-                locked.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-            let runs = runs(&rows?)?;
-            let tenants = tenants.into_iter().map(TenantId::new).collect();
+            let named: Result<Vec<Option<String>>, _> =
+                locked.iter().map(|r| r.try_get(0)).collect();
+            let (runs, paused) = (runs(&rows?)?, Paused::of(&locked)?);
+            let tenants = named?.into_iter().flatten().map(TenantId::new).collect();
             let (owner, locked) = (LockOwner(owner), lone?);
-            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner, locked }))
+            Ok((OpenDrain { session: self }, Claim { runs, tenants, owner, locked, paused }))
         })
         .await
     }
@@ -181,6 +184,7 @@ impl Session {
                     tenants: vec![TenantId::new(tenant)],
                     owner,
                     locked: HashSet::new(),
+                    paused: None,
                 },
             };
             Ok((OpenDrain { session: self }, Some(suspect)))
@@ -245,10 +249,17 @@ fn seqs_of(rows: &[Row]) -> Result<HashSet<Seq>, StoreError> {
     rows.iter().map(|row| Ok(Seq(row.try_get(0)?))).collect()
 }
 
-/// Groups the rows of read_runs, which come in the order of their tenants.
+/// Groups the rows of read_runs, which come in the order of their tenants. A run ends before an event of a
+/// paused type: what stands behind it waits with it.
 fn runs(rows: &[Row]) -> Result<Vec<Run>, StoreError> {
     let mut runs: Vec<Run> = Vec::new();
+    let mut ended: Option<&str> = None;
     for row in rows {
+        let tenant: &str = row.try_get("tenant_id")?;
+        if ended == Some(tenant) || row.try_get("paused")? {
+            ended = Some(tenant);
+            continue;
+        }
         let claimed = claimed(row)?;
         match runs.last_mut() {
             Some(run) if run.tenant_id == claimed.event.tenant_id => run.events.push(claimed),

@@ -192,7 +192,7 @@ impl Operator {
     }
 }
 
-async fn record(
+pub(super) async fn record(
     work: &Work<'_>,
     action: &str,
     tenant: &str,
@@ -208,7 +208,7 @@ async fn record(
 }
 
 /// Wakes the relays: an update does not ring by itself.
-async fn ring(work: &Work<'_>, schema: &str) -> Result<(), StoreError> {
+pub(super) async fn ring(work: &Work<'_>, schema: &str) -> Result<(), StoreError> {
     work.query(&sql::RING, &[&schema, &""]).await.map(drop)
 }
 

@@ -29,6 +29,7 @@ const RELAY: Grants = &[
     ("redelivery", "select"),
     ("tenant_policy", "select"),
     ("crash", "select, insert, update, delete"),
+    ("pause", "select"),
     ("awake_until", "select, update"),
     // Where claims may begin rests on what the sequence has given out.
     ("event_seq_seq", "select"),
@@ -58,6 +59,7 @@ const VIEWER: Grants = &[
     ("redelivery", "select"),
     ("tenant_policy", "select"),
     ("crash", "select"),
+    ("pause", "select"),
     ("audit", "select"),
     ("adopted", "select"),
     ("adopted_owed", "select"),

@@ -62,7 +62,7 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 13] = [
+pub static STEPS: [Step; 14] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
@@ -70,6 +70,7 @@ pub static STEPS: [Step; 13] = [
     step!(migrations / "0005_bell"),
     step!(migrations / "0006_vacuum"),
     step!(migrations / "0007_adopted"),
+    step!(migrations / "0008_pause"),
     step!(migrations / "0009_traceparent"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),

@@ -20,10 +20,11 @@ const TENANTS_MAX: i32 = 1_000;
 
 const BACKLOG: StatementText = statement!("observe_backlog", [INT8, TEXT, INT4, INT8]);
 const HOLDS: StatementText = statement!("observe_holds", [INT8]);
+const PAUSES: StatementText = statement!("observe_pauses", []);
 const STATE: StatementText = statement!("observe_state", [INT8]);
 
 /// The statements, for the test that prepares every one.
-pub static STATEMENTS: [StatementText; 3] = [BACKLOG, HOLDS, STATE];
+pub static STATEMENTS: [StatementText; 4] = [BACKLOG, HOLDS, PAUSES, STATE];
 
 const SETTINGS: &str = include_str!("sql/observer_settings.sql");
 
@@ -36,6 +37,8 @@ pub struct Observation {
     pub oldest_pending_age: Option<f64>,
     /// Tenants on hold by reason, counted up to [`OBSERVED_MAX`].
     pub held: Vec<(String, i64)>,
+    /// Pauses by scope: `all`, `tenant`, `type`.
+    pub paused: Vec<(String, i64)>,
     /// Failed events about which nobody has decided, counted up to [`OBSERVED_MAX`].
     pub dead_letters: i64,
     /// Age of the oldest of them in seconds, since it was written.
@@ -112,20 +115,24 @@ impl Observer {
         let (pending, oldest_pending_age) = backlog(&work, schema, cursor, oldest).await?;
         let counted: [&(dyn ToSql + Sync); 1] = [&OBSERVED_MAX];
         let held = ask(&work, schema, &HOLDS, &counted).await?;
-        let held = held.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let held = held.collect::<Result<_, StoreError>>()?;
+        let paused = ask(&work, schema, &PAUSES, &[]).await?;
         let state = ask(&work, schema, &STATE, &counted).await?;
         let state = state.first().ok_or_else(|| StoreError::Unexpected("no state".into()))?;
         Ok(Observation {
             pending,
             oldest_pending_age,
-            held,
+            held: counts(&held)?,
+            paused: counts(&paused)?,
             dead_letters: state.try_get("dead_letters")?,
             oldest_dead_letter_age: state.try_get("dead_letter_age")?,
             notify_queue_usage: state.try_get("notify_queue_usage")?,
             table: table(state)?,
         })
     }
+}
+
+fn counts(rows: &[Row]) -> Result<Vec<(String, i64)>, StoreError> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 fn table(state: &Row) -> Result<Option<TableHealth>, StoreError> {

@@ -209,6 +209,13 @@ impl Operator {
         .await
     }
 
+    /// A transaction in which each statement may take 2 s.
+    pub(super) async fn begin_looking(&mut self) -> Result<Work<'_>, StoreError> {
+        let work = self.begin().await?;
+        work.transaction.batch_execute(sql::LOOK_SETTINGS).await?;
+        Ok(work)
+    }
+
     pub(super) async fn begin(&mut self) -> Result<Work<'_>, StoreError> {
         let transaction = self.client.transaction().await?;
         transaction.batch_execute(sql::SETTINGS).await?;

@@ -27,13 +27,16 @@ pub(super) const RECORD_AUDIT: StatementText =
 pub(super) const READ_AUDIT: StatementText = statement!("read_audit", [INT8, INT8]);
 pub(super) const READ_HOLDS: StatementText = statement!("read_holds", [TEXT, TEXT, INT8, INT8]);
 pub(super) const RELEASE_HOLD: StatementText = statement!("release_hold", [TEXT]);
+pub(super) const PAUSE: StatementText = statement!("pause", [TEXT, TEXT, INT8, TEXT, TEXT]);
+pub(super) const RESUME: StatementText = statement!("resume", [TEXT, TEXT]);
+pub(super) const READ_PAUSES: StatementText = statement!("read_pauses", [INT8]);
 pub(super) const RING: StatementText = statement!("notify", [TEXT, TEXT]);
 
 pub(super) const NEXT_EVENTS: StatementText = statement!("next_events", [INT8, INT8]);
 pub(super) const LAST_POSITION: StatementText = statement!("last_position", []);
 
 /// All of them.
-pub static ALL: [StatementText; 20] = [
+pub static ALL: [StatementText; 23] = [
     INSPECT,
     NEWEST_FAILED,
     NEXT_FAILED,
@@ -51,10 +54,16 @@ pub static ALL: [StatementText; 20] = [
     READ_AUDIT,
     READ_HOLDS,
     RELEASE_HOLD,
+    PAUSE,
+    RESUME,
+    READ_PAUSES,
     RING,
     NEXT_EVENTS,
     LAST_POSITION,
 ];
+
+/// For what is asked again and again.
+pub(super) const LOOK_SETTINGS: &str = include_str!("sql/observer_settings.sql");
 
 /// Opens every transaction of an operator.
 pub(super) const SETTINGS: &str = include_str!("sql/operator_settings.sql");

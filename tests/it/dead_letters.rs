@@ -23,7 +23,7 @@ async fn insert_failed(client: &Client, tenant: &str, payload: &str) -> String {
 }
 
 /// What subscribers of a tenant got, by `payload.n`.
-fn numbers(got: &[Got], tenant: &str) -> Vec<i64> {
+pub(crate) fn numbers(got: &[Got], tenant: &str) -> Vec<i64> {
     let channel = format!("tenant:{tenant}");
     got.iter().filter(|m| m.channel == channel).map(Got::n).collect()
 }

@@ -36,6 +36,7 @@ fn every_test_that_the_readme_names_exists() {
         ("routing", include_str!("routing.rs")),
         ("routing::payloads", include_str!("routing/payloads.rs")),
         ("subscribers", include_str!("subscribers.rs")),
+        ("takeover", include_str!("takeover.rs")),
     ];
     let mut named = 0;
     for (module, source) in sources {

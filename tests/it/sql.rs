@@ -4,7 +4,7 @@ use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
     adopt, application, capture, diagnose, grants, observe, operator_statement, payload, producer,
-    relation, retention_statement,
+    relation, retention_statement, stats,
 };
 
 use crate::support::outbox::Outbox;
@@ -18,6 +18,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let others =
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
     let others = others.chain(&capture::STATEMENTS);
+    let others = others.chain(&stats::STATEMENTS);
     let others =
         others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS).chain([&payload::STATEMENT]);
     for statement in
@@ -65,8 +66,15 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("read_holds", "('', null, 100, 100)", "event_pending"),
         ("observe_backlog", "(10000, '', 1000, 7)", "event_pending"),
         ("observe_state", "(10000)", "event_undecided"),
+        ("stats_pending", "(10000, 10)", "event_pending"),
+        ("stats_published", "(10000)", "event_pkey"),
+        ("stats_failed", "(10000, 10)", "event_undecided"),
     ] {
-        let mut all = ALL.iter().chain(&operator_statement::ALL).chain(&observe::STATEMENTS);
+        let mut all = ALL
+            .iter()
+            .chain(&operator_statement::ALL)
+            .chain(&observe::STATEMENTS)
+            .chain(&stats::STATEMENTS);
         let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types

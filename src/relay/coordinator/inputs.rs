@@ -1,9 +1,11 @@
 //! What reaches the coordinator from outside its own batches, and what it tells those outside.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use tracing::info;
 
 use super::Coordinator;
 use crate::relay::asked::Asked;
@@ -11,6 +13,17 @@ use crate::relay::drain::ClaimRead;
 use crate::relay::floor::Floor;
 use crate::relay::metrics::WokenBy;
 use crate::relay::wake::Input;
+use crate::store::pause::Paused;
+
+/// Two readings of when a pause ends are the same within this.
+const SAME_END: Duration = Duration::from_millis(20);
+
+/// What the last claim saw paused.
+#[derive(Debug, Default)]
+pub(super) struct PauseState {
+    seen: Paused,
+    due: Option<Instant>,
+}
 
 /// What reaches the coordinator from outside its own batches.
 pub(in crate::relay) struct Inputs {
@@ -58,6 +71,37 @@ impl Coordinator {
     pub(super) fn more(&self, more: bool) {
         if more {
             self.drain.metrics.woken(WokenBy::More);
+        }
+    }
+
+    /// Takes note of what a claim saw paused. Nobody rings when a pause ends by itself, so a claim falls due then.
+    pub(super) fn pauses(&mut self, paused: Option<Paused>) {
+        let now = Instant::now();
+        let seen = paused.unwrap_or_default();
+        if let Some(end) = seen.ends_in.map(|wait| now + wait) {
+            let known = self.paused.due.filter(|due| *due > now);
+            if known.is_none_or(|due| end > due + SAME_END || due > end + SAME_END) {
+                self.paused.due = Some(end);
+                self.wake.handle(Input::DueAt(end), now);
+            }
+        }
+        let seen = Paused { ends_in: None, ..seen };
+        if seen == self.paused.seen {
+            return;
+        }
+        self.paused.seen = seen;
+        self.monitor.paused(seen);
+        let Paused { everything, tenants, types, .. } = seen;
+        if seen == Paused::default() {
+            info!("nothing is paused any more");
+        } else {
+            info!(
+                everything,
+                tenants,
+                types,
+                "an operator has paused publishing: {}",
+                seen.in_words()
+            );
         }
     }
 

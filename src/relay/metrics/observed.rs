@@ -12,7 +12,7 @@ use prometheus_client::registry::Unit;
 use crate::store::observe::{Observation, TableHealth};
 
 /// The reasons of holds; others are counted as `other`.
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 9] = [
     "throttled_channel",
     "throttled_account",
     "outage",
@@ -22,7 +22,6 @@ const REASONS: [&str; 10] = [
     "unknown",
     "crashes",
     "blocked",
-    "paused",
 ];
 
 /// The last observation.
@@ -66,6 +65,7 @@ impl Collector for Observed {
             seen.oldest_dead_letter_age.unwrap_or_default(),
         )?;
         out.held(&seen.held)?;
+        out.paused(&seen.paused)?;
         out.ratio(
             "notify_queue_usage",
             "Share of the server's notification queue that is used; at 1 commits that notify fail.",
@@ -106,6 +106,17 @@ impl Gauges<'_, '_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in known.into_iter().chain([other]) {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn paused(&mut self, paused: &[(String, i64)]) -> Result<(), Error> {
+        let (name, help) =
+            ("pauses", "What an operator has paused, by scope; `all` is 1 while everything is.");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for scope in ["all", "tenant", "type"] {
+            let value = paused.iter().filter(|(s, _)| s == scope).map(|(_, n)| n).sum::<i64>();
+            ConstGauge::new(value).encode(family.encode_family(&[("scope", scope)])?)?;
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ with needed(place, name, privilege, columns) as (
          (10, 'server_start', 'SELECT', null), (11, 'server_start', 'INSERT', null),
          (12, 'schema_history', 'SELECT', null),
          (13, 'redelivery', 'SELECT', null), (14, 'tenant_policy', 'SELECT', null),
-         (15, 'crash', 'SELECT', null), (16, 'crash', 'INSERT', null), (17, 'crash', 'UPDATE', null), (18, 'crash', 'DELETE', null)
+         (15, 'crash', 'SELECT', null), (16, 'crash', 'INSERT', null), (17, 'crash', 'UPDATE', null), (18, 'crash', 'DELETE', null),
+         (19, 'pause', 'SELECT', null)
 ), space as (
   select n.oid, pg_catalog.quote_ident(n.nspname) as name from pg_catalog.pg_namespace n where n.nspname = :'schema'
 ), lacking as (

@@ -1,6 +1,7 @@
 -- Locks the tenant that was least recently tried of those that lock_tenants passes over because of their
 -- crashes. Index: crash_pkey (the table is all but empty), then event_pending. The key of the lock is
 -- lock_tenants'. Tried before $1 milliseconds ago, so that one round meets each of them once.
+-- Passes over what is paused, as lock_tenants does.
 with waiting as materialized (
   select c.tenant_id, c.crashes, c.tried_at
     from :"schema".crash c
@@ -9,6 +10,12 @@ with waiting as materialized (
      and exists (select from :"schema".event e where e.tenant_id = c.tenant_id and e.status = 'pending')
      and not exists (select from :"schema".hold h
                       where h.tenant_id = c.tenant_id and h.until > pg_catalog.statement_timestamp())
+     and not exists (select from :"schema".pause p
+                      where p.until > pg_catalog.statement_timestamp()
+                        and (p.scope = 'all' or p.scope = 'tenant' and p.target = c.tenant_id
+                             or p.scope = 'type' and p.target = (select e.event_type from :"schema".event e
+                                  where e.tenant_id = c.tenant_id and e.status = 'pending' order by e.seq limit 1)
+                                and not exists (select from :"schema".in_flight f where f.tenant_id = c.tenant_id)))
    order by c.tried_at
 )
 select w.tenant_id, pg_catalog.pg_backend_pid(), w.crashes,

@@ -18,6 +18,8 @@
 -- The trace that an event was written in is read only where it goes into the message ($5); what is no traceparent by its
 -- length stays behind.
 -- `offset 0` keeps the text of a payload from being made twice; sums of integers, since those of bigint are numeric.
+-- `paused` says that an event's type is, which is asked for each row only while any type is; the run ends before it
+-- (claim.rs), unless it is part of a recorded group.
 select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, coalesce(h.failures, 0) as hold_failures,
        o.on_failed, q.seq, q.lock_trace, q.bytes, q.id,
        case when q.bytes <= $3 then q.aggregate_type else '' end as aggregate_type,
@@ -33,6 +35,10 @@ select t.tenant_id, f.base_id, pg_catalog.cardinality(f.seqs) as group_events, c
        pg_catalog.to_char(case when pg_catalog.isfinite(q.created_at) then q.created_at
          else pg_catalog.clock_timestamp() end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
        q.attempts,
+       case when (select exists (select from :"schema".pause p where p.scope = 'type' and p.until > pg_catalog.statement_timestamp()))
+         then f.seqs is null and exists (select from :"schema".pause p where p.scope = 'type' and p.target = q.event_type
+                                            and p.until > pg_catalog.statement_timestamp())
+         else false end as paused,
        -- Nothing was ever requeued in most outboxes: asked once, not for every row.
        case when (select exists (select from :"schema".redelivery))
          then coalesce((select r.generation from :"schema".redelivery r where r.seq = q.seq), 0) else 0 end as generation,

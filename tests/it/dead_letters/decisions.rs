@@ -221,6 +221,8 @@ async fn an_operator_needs_no_more_than_the_privileges_that_the_readme_names() {
     run(&url, &["events", "show", "1", "--payload"]).says("by ");
     run(&url, &["holds", "list"]).says("blocked");
     run(&url, &["holds", "release", "b"]).says("released b");
+    run(&url, &["pause", "--tenant", "a"]).says("paused");
+    run(&url, &["resume", "--tenant", "a"]).says("resumed");
 
     client.batch_execute(&format!("revoke insert on outbox.audit from {role}")).await.unwrap();
     insert_failed(&client, "a", "{}").await;

@@ -18,7 +18,8 @@ const RELAY_GRANTS: &str = "GRANT USAGE ON SCHEMA outbox TO ROLE; \
     GRANT SELECT ON outbox.schema_history TO ROLE; \
     GRANT SELECT ON outbox.redelivery TO ROLE; \
     GRANT SELECT ON outbox.tenant_policy TO ROLE; \
-    GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.crash TO ROLE;";
+    GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.crash TO ROLE; \
+    GRANT SELECT ON outbox.pause TO ROLE;";
 
 const REMEDY: &str = "run as the outbox's owner: ";
 
@@ -42,6 +43,7 @@ async fn a_role_that_lacks_privileges_is_told_each_of_them_as_sql() {
         "SELECT ON outbox.redelivery",
         "SELECT ON outbox.tenant_policy",
         "UPDATE ON outbox.crash",
+        "SELECT ON outbox.pause",
         "USAGE ON SCHEMA outbox",
     ] {
         place.sql(&format!("revoke {lost} from ROLE")).await;

@@ -1,6 +1,6 @@
 //! A PostgreSQL with durability on, and databases with an outbox in it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use outbox_relay::dev::postgres::{PostgresOptions, PrivatePostgres};
 use outbox_relay::store::connect::ConnectOptions;
@@ -34,6 +34,8 @@ pub(crate) struct Database {
     dsn: String,
     pub(crate) url: String,
     pub(crate) postmaster: i32,
+    /// Nothing is pending up to this position.
+    settled_to: AtomicI64,
 }
 
 impl Bed {
@@ -79,7 +81,8 @@ impl Bed {
         let client = connect(&dsn).await;
         client.batch_execute("create extension if not exists pg_stat_statements").await.unwrap();
         let url = format!("{dsn} user=relay");
-        Database { name, dsn, url, postmaster: self.postgres.postmaster_pid() }
+        let postmaster = self.postgres.postmaster_pid();
+        Database { name, dsn, url, postmaster, settled_to: AtomicI64::new(0) }
     }
 
     /// Drops it with whoever is connected.
@@ -139,16 +142,27 @@ impl Database {
         for statement in sql.split(';') {
             client.batch_execute(statement).await.unwrap();
         }
+        self.all_settled(client).await;
     }
 
-    /// Waits until nothing is pending.
+    async fn all_settled(&self, client: &Client) {
+        let sql = "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox.event', 'seq')), 0)";
+        let last = client.query_one(sql, &[]).await.unwrap().get(0);
+        self.settled_to.store(last, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing is pending. By position: under a held snapshot event_pending would be read whole each time.
     pub(crate) async fn settled(&self, client: &Client) {
-        let sql = "select not exists (select from outbox.event where status = 'pending')";
+        let sql = format!(
+            "select not exists (select from outbox.event where seq > {} and status not in ('published', 'failed'))",
+            self.settled_to.load(Ordering::Relaxed)
+        );
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
-        while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        while !client.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0) {
             assert!(std::time::Instant::now() < deadline, "events stay pending");
             tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
+        self.all_settled(client).await;
     }
 
     /// Where the server's time has gone since the outbox was emptied.
@@ -165,6 +179,7 @@ impl Database {
             .batch_execute("truncate outbox.event cascade; truncate outbox.in_flight, outbox.hold; analyze outbox.event; select pg_stat_statements_reset(); checkpoint")
             .await
             .unwrap();
+        self.all_settled(client).await;
     }
 }
 

@@ -98,6 +98,31 @@ async fn one(database: &Database, sink: &Sink, bell: Bell, clients: usize, secon
     rate
 }
 
+/// Ours against none while a relay drains, in turns: the ratio that has a bar, from more rounds than the table has, since
+/// the same twice in a row differs by a tenth.
+async fn draining(
+    database: &Database,
+    sink: &Sink,
+    clients: usize,
+    seconds: f64,
+    rounds: usize,
+) -> f64 {
+    let mut ratios = Vec::new();
+    for round in 0..rounds {
+        let ours_first = round % 2 == 1;
+        let mut turns = [Bell::NoneDraining, Bell::OursDraining];
+        if ours_first {
+            turns.reverse();
+        }
+        let first = one(database, sink, turns[0], clients, seconds).await;
+        let second = one(database, sink, turns[1], clients, seconds).await;
+        let ratio = if ours_first { first / second } else { second / first };
+        say(&format!("{clients} writers, relay draining, our bell / no trigger: {ratio:.3}"));
+        ratios.push(ratio);
+    }
+    median(&ratios)
+}
+
 /// The part.
 pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results: &mut Results) {
     let sizes: &[usize] = if scale.quick { &[1, 32] } else { &[1, 8, 32, 64] };
@@ -132,7 +157,7 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
             results.at_least(
                 "32 writers, relay draining: our bell / no trigger",
                 0.9,
-                ratio(4, 3),
+                draining(database, sink, clients, seconds, 2 * scale.rounds).await,
                 "",
             );
             results.at_least("32 writers, no relay: our bell / plain NOTIFY", 1.0, ratio(2, 1), "");

@@ -153,8 +153,8 @@ impl Drain {
         // What is cut from a claim must not have been locked: it would look sent.
         limits.lock_lone &= from.limit.is_none() && !self.telemetry.is_on();
         let begun = Instant::now();
-        let floor = self.floor.with(|floor| floor.value());
-        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, floor).await?;
+        let start = self.floor.with(|floor| floor.start());
+        let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, start).await?;
         let took = begun.elapsed();
         self.metrics.stage(Stage::Claim, took);
         // By the database's clock; one number a batch, like every stage. The first event of a tenant is its oldest.

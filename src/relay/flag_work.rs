@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::drain::Drain;
@@ -119,7 +120,8 @@ async fn perform(
             done(FlagAnswer::Lowered { until, open: writers.count() }, Some(writers))
         }
         FlagOp::Look => {
-            let flag = session.read_flag().await?;
+            let from = drain.floor.with(|floor| floor.pending_from(Instant::now()));
+            let flag = session.read_flag(from).await?;
             let Flag { until, ahead_ms, pending, lacks } = flag;
             let answer = FlagAnswer::Seen { until, ahead_ms, raisable: lacks.is_none(), pending };
             Done { answer, writers: None, lacks }

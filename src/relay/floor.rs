@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::store::claim::Start;
 use crate::store::floor::FloorLook;
 
 /// Events between two looks: claims read the rows from the floor on, so it must not stay far behind; nor must a look cost more
@@ -42,6 +43,9 @@ const CHECK_MIN: Duration = Duration::from_millis(250);
 const CHECK_MAX: Duration = Duration::from_secs(10);
 const CHECK_SHARE: u32 = 20;
 
+/// Rows from the floor on that claims read by position, to learn which tenants wait.
+const FEW: i64 = 2_000;
+
 /// What is to be asked of PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -64,6 +68,10 @@ pub(super) struct Floor {
     writers: HashMap<String, i64>,
     /// Events found since then.
     found: usize,
+    /// Events found that may be above the floor: once there are many, claims need not count them.
+    above: i64,
+    /// When a look at the flag is to see what is pending below the floor too.
+    whole_at: Instant,
     look_at: Instant,
     check_at: Instant,
     /// Whether there is a reason for a check: events come, or somebody rang, or it is time to sweep.
@@ -82,6 +90,8 @@ impl Floor {
             issued: None,
             writers: HashMap::new(),
             found: 0,
+            above: 0,
+            whole_at: now,
             look_at: now,
             check_at: now,
             unchecked: false,
@@ -107,8 +117,17 @@ impl Floor {
     }
 
     /// Where the next claim may begin.
-    pub(super) fn value(&self) -> i64 {
-        self.value
+    pub(super) fn start(&self) -> Start {
+        Start { floor: self.value, few: if self.above > FEW { 0 } else { FEW } }
+    }
+
+    /// From where on a look at the flag asks whether anything is pending: like a check, now and then from 0.
+    pub(super) fn pending_from(&mut self, now: Instant) -> i64 {
+        if self.value > 0 && now < self.whole_at {
+            return self.value;
+        }
+        self.whole_at = now + CHECK_MAX;
+        0
     }
 
     /// Which of several is meant, for [`Floor::looked`] and [`Floor::checked`].
@@ -132,6 +151,7 @@ impl Floor {
     /// A claim has found this many events. When to claim again although nobody asks for it, for the sake of a check.
     pub(super) fn claimed(&mut self, found: usize) -> Option<Instant> {
         self.found = self.found.saturating_add(found);
+        self.above = self.above.saturating_add(i64::try_from(found).unwrap_or(i64::MAX));
         self.unchecked |= found > 0;
         (found == 0 && self.unchecked && self.value > 0).then_some(self.check_at)
     }
@@ -188,6 +208,7 @@ impl Floor {
                 self.check_at = now + CHECK_MIN;
             }
             self.value = proven;
+            self.above = i64::try_from(self.found).unwrap_or(i64::MAX);
         }
         (self.issued, self.writers) = (Some(issued), writers);
     }

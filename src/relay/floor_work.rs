@@ -77,7 +77,7 @@ impl FloorWork {
                 let look = session.look_for_floor(from).await?;
                 let floor = self.with(|floor| {
                     floor.looked(era, look, Instant::now());
-                    floor.value()
+                    floor.start().floor
                 });
                 debug!(floor, "where claims begin");
                 false

@@ -54,12 +54,13 @@ impl Session {
         .await
     }
 
-    /// Reads the flag as it is now, whatever any snapshot says.
+    /// Reads the flag as it is now, whatever any snapshot says; and whether anything is pending from the position
+    /// `floor` on, which is cheap under a held snapshot. 0 is everything.
     ///
     /// # Errors
     /// When PostgreSQL does not answer, or there is no flag.
-    pub async fn read_flag(&self) -> Result<Flag, StoreError> {
-        let rows = answered(self.query(Statement::ReadFlag, &[])).await?;
+    pub async fn read_flag(&self, floor: i64) -> Result<Flag, StoreError> {
+        let rows = answered(self.query(Statement::ReadFlag, &[&floor])).await?;
         let row = rows.first().ok_or_else(no_flag)?;
         let raisable: Option<bool> = row.try_get("raisable")?;
         let lacks = if raisable.ok_or_else(no_flag)? {

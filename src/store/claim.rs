@@ -34,6 +34,16 @@ pub struct ClaimLimits {
     pub traceparents: bool,
 }
 
+/// Where a claim begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Start {
+    /// No pending event is below this position, but for those of recorded groups; 0 says nothing.
+    pub floor: i64,
+    /// As many rows from the floor on are read by position, to learn which tenants wait; 0 when there are
+    /// known to be more.
+    pub few: i64,
+}
+
 /// What a claim found.
 #[derive(Debug)]
 pub struct Claim {
@@ -114,8 +124,7 @@ pub struct OpenDrain {
 
 impl Session {
     /// Opens a drain transaction, locks tenants from the one after `cursor` on, and reads their
-    /// lowest pending events. Tenants in `except` are passed over, and events below the position `floor`, but for those
-    /// of recorded groups; 0 is no floor.
+    /// lowest pending events. Tenants in `except` are passed over, and events below the floor of `start`.
     ///
     /// # Errors
     /// Any, with the connection dropped and so nothing claimed.
@@ -124,11 +133,13 @@ impl Session {
         cursor: &str,
         except: &[TenantId],
         limits: ClaimLimits,
-        floor: i64,
+        start: Start,
     ) -> Result<(OpenDrain, Claim), StoreError> {
         answered(async {
             let except = texts(except);
-            let parameters: [&(dyn ToSql + Sync); 4] = [&cursor, &limits.tenants, &except, &floor];
+            let Start { floor, few } = start;
+            let parameters: [&(dyn ToSql + Sync); 5] =
+                [&cursor, &limits.tenants, &except, &floor, &few];
             let ClaimLimits { rows_per_tenant, bytes_per_tenant, traceparents, .. } = limits;
             let read: [&(dyn ToSql + Sync); 5] =
                 [&None::<&[&str]>, &rows_per_tenant, &bytes_per_tenant, &floor, &traceparents];

@@ -216,8 +216,9 @@ impl Examination {
         let none: Vec<String> = Vec::new();
         let tenant = vec!["tenant".to_owned()];
         let (tenants, rows, bytes, floor) = (100_i64, 500_i64, 65_536_i64, 0_i64);
+        let few = 2_000_i64;
         let questions: [(&str, &[&(dyn ToSql + Sync)]); 2] = [
-            ("lock_tenants", &[&"", &tenants, &none, &floor]),
+            ("lock_tenants", &[&"", &tenants, &none, &floor, &few]),
             ("read_runs", &[&tenant, &rows, &bytes, &floor, &false]),
         ];
         answered(async {

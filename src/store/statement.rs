@@ -65,7 +65,7 @@ pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
 pub static ALL: [StatementText; 30] = [
-    statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8]),
+    statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8, INT8]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8, BOOL]),
     statement!("read_oversize", [INT8_ARRAY, INT8]),
     statement!("record_groups", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY, INT4]),
@@ -88,7 +88,7 @@ pub static ALL: [StatementText; 30] = [
     statement!("forget_crashes", [TEXT_ARRAY]),
     statement!("lock_suspect", [INT8]),
     statement!("raise_flag", [INT8]),
-    statement!("read_flag", []),
+    statement!("read_flag", [INT8]),
     statement!("read_writers", [TEXT_ARRAY]),
     statement!("issued_positions", []),
     statement!("lowest_pending", [INT8]),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use outbox_relay::dev::postgres::{PostgresOptions, PrivatePostgres};
 use outbox_relay::domain::event::{Seq, TenantId};
-use outbox_relay::store::claim::ClaimLimits;
+use outbox_relay::store::claim::{ClaimLimits, Start};
 use outbox_relay::store::session::NewGroup;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -36,12 +36,13 @@ async fn a_record_is_written_only_while_its_drain_holds_the_tenant() {
     insert_numbers(&client, "a", 0..2).await;
     let (store, side) = (outbox.store(), outbox.store().session().await.unwrap());
 
-    let (open, claim) = store.session().await.unwrap().claim("", &[], LIMITS, 0).await.unwrap();
+    let (open, claim) =
+        store.session().await.unwrap().claim("", &[], LIMITS, Start::default()).await.unwrap();
     // What happens to a relay that is stopped for longer than its idle transaction may live.
     drop(open);
     let (open, next) = loop {
         let session = store.session().await.unwrap();
-        let (open, next) = session.claim("", &[], LIMITS, 0).await.unwrap();
+        let (open, next) = session.claim("", &[], LIMITS, Start::default()).await.unwrap();
         if !next.tenants.is_empty() {
             break (open, next);
         }

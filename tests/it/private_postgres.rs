@@ -180,7 +180,10 @@ fn it_leaves_nothing_however_its_process_ends() {
     let ways = signals.map(|signal| (signal.as_str(), Some(signal)));
     for (how, signal) in ways.into_iter().chain([("exit", None), ("panic", None)]) {
         let name = "private_postgres::child_that_ends_as_it_is_told";
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        // A shell has those it puts in the background ignore SIGINT, and they pass that on.
+        let mut child = Command::new("env")
+            .arg("--default-signal")
+            .arg(std::env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture"])
             .env(CHILD, how)
             .stdin(Stdio::null())

@@ -47,7 +47,7 @@ async fn the_claim_reads_the_table_by_index_only() {
         .unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, arguments, index) in [
-        ("lock_tenants", "('', 100, '{x}', 0)", "event_pending"),
+        ("lock_tenants", "('', 100, '{x}', 0, 0)", "event_pending"),
         ("read_runs", "('{t1,t2}', 500, 65536, 0, true)", "event_pending"),
         ("lock_rows", "('{1,2}')", "event_pkey"),
         ("publish_rows", "('{1,2}')", "event_pkey"),
@@ -168,7 +168,7 @@ async fn a_claim_that_was_planned_for_an_empty_table_reads_no_other_index() {
     client.batch_execute(include_str!("../../src/store/sql/drain_settings.sql")).await.unwrap();
     let schema = SchemaName::new("outbox").unwrap();
     for (name, types, arguments) in [
-        ("lock_tenants", "text, bigint, text[], bigint", "('', 100, '{}', 7)"),
+        ("lock_tenants", "text, bigint, text[], bigint, bigint", "('', 100, '{}', 7, 2000)"),
         ("read_runs", "text[], bigint, bigint, bigint, boolean", "(null, 500, 65536, 7, true)"),
     ] {
         let statement = ALL.iter().find(|s| s.name == name).unwrap();

@@ -105,7 +105,7 @@ impl World {
             9..12 => self.look(),
             _ => {}
         }
-        self.highest_floor = self.highest_floor.max(self.floor.value());
+        self.highest_floor = self.highest_floor.max(self.floor.start().floor);
     }
 
     /// The next statement of a look.
@@ -148,7 +148,7 @@ impl World {
 
     /// What waits, or will when its transaction commits, below the floor.
     fn hidden(&self) -> bool {
-        let floor = self.floor.value();
+        let floor = self.floor.start().floor;
         let open = self.open.iter().flat_map(|writer| &writer.seqs);
         open.chain(&self.waiting).any(|seq| *seq < floor)
     }
@@ -197,7 +197,7 @@ fn at_1000() -> (Floor, Instant) {
     floor.claimed(LOOK_EVENTS);
     assert_eq!(floor.ask(now), Some(Ask::Look(0)));
     floor.looked(floor.era(), look, now);
-    assert_eq!(floor.value(), 1_000);
+    assert_eq!(floor.start().floor, 1_000);
     (floor, now)
 }
 
@@ -207,7 +207,7 @@ fn a_sequence_that_went_back_and_one_that_says_nothing_leave_no_floor() {
         let (mut floor, now) = at_1000();
         let look = FloorLook { issued, writers: Vec::new(), clear_below: i64::MAX };
         floor.looked(floor.era(), look, now);
-        assert_eq!(floor.value(), 0, "{issued:?}");
+        assert_eq!(floor.start().floor, 0, "{issued:?}");
     }
 }
 
@@ -218,7 +218,7 @@ fn what_was_asked_before_it_was_forgotten_says_nothing_afterwards() {
     floor.forget();
     let look = FloorLook { issued: Some(2_000), writers: Vec::new(), clear_below: i64::MAX };
     floor.looked(era, look, now);
-    assert_eq!(floor.value(), 0);
+    assert_eq!(floor.start().floor, 0);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn checks_take_a_twentieth_of_the_time_and_end_when_nothing_happens() {
     assert!(now < at);
     assert_eq!(floor.ask(at + Duration::from_secs(4)), Some(Ask::Check(1_000)));
     assert!(floor.checked(floor.era(), true, Duration::ZERO, at), "something waits");
-    assert_eq!(floor.value(), 0);
+    assert_eq!(floor.start().floor, 0);
 }
 
 #[test]
@@ -252,10 +252,36 @@ fn a_floor_is_kept_as_long_as_claims_have_a_reason() {
     assert!(matches!(floor.ask(now), Some(Ask::Look(0))), "dead entries are");
     let look = FloorLook { issued: Some(1_000), writers: Vec::new(), clear_below: 900 };
     floor.looked(floor.era(), look, now);
-    assert_eq!(floor.value(), 900);
+    assert_eq!(floor.start().floor, 900);
     let quick = Duration::from_millis(1);
     floor.claim_took(quick, 10, now + super::WANTED / 2);
-    assert_eq!(floor.value(), 900);
+    assert_eq!(floor.start().floor, 900);
     floor.claim_took(quick, 10, now + super::WANTED);
-    assert_eq!(floor.value(), 0, "nothing was slow for long");
+    assert_eq!(floor.start().floor, 0, "nothing was slow for long");
+}
+
+#[test]
+fn rows_that_are_known_to_be_many_are_not_counted_by_each_claim_until_the_floor_has_passed_them() {
+    let now = Instant::now();
+    let mut floor = wanted(now);
+    let look = |issued| FloorLook { issued: Some(issued), writers: vec![], clear_below: issued };
+    assert!(floor.start().few > 0);
+    floor.claimed(5_000);
+    assert_eq!(floor.start().few, 0);
+    let era = floor.era();
+    assert!(matches!(floor.ask(now), Some(Ask::Look(0))));
+    floor.looked(era, look(5_000), now);
+    assert_eq!(floor.start().floor, 5_000);
+    assert!(floor.start().few > 0, "what was found is below");
+}
+
+#[test]
+fn a_look_at_the_flag_asks_below_the_floor_every_ten_seconds() {
+    let now = Instant::now();
+    let mut floor = wanted(now);
+    assert_eq!(floor.pending_from(now), 0, "no floor");
+    floor.value = 700;
+    assert_eq!(floor.pending_from(now), 700);
+    assert_eq!(floor.pending_from(now + CHECK_MAX), 0);
+    assert_eq!(floor.pending_from(now + CHECK_MAX), 700);
 }

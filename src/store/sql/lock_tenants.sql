@@ -8,7 +8,8 @@
 -- $4 is the floor (relay::floor), or 0: no pending row is below it. Under a snapshot that is held for long, what was
 -- published since leaves its dead entries in event_pending, and each look for a tenant's first row goes to the table
 -- for every one of them. So as long as the rows from the floor on are few they are read by position, and say which
--- tenants there are; when they are more, the entries below the floor are at least recognised without the table.
+-- tenants there are; when they are more, the entries below the floor are at least recognised without the table. $5 is how
+-- many rows are few; 0 from whoever knows that there are more, since reading them is two thirds of such a claim.
 -- Of what is paused (table pause) nobody is locked: with everything paused the walk does not even begin, and as
 -- long as no row is there nothing else is asked. Of a paused type is a tenant whose first event is; the rows behind it
 -- are left out where they are read (claim.rs). A recorded group goes all the same: it may be at Ably, and when the pause is over
@@ -25,9 +26,9 @@ with recursive now_paused as materialized (
          pg_catalog.min(p.until) filter (where pg_catalog.isfinite(p.until)) as next_end
     from :"schema".pause p where p.until > pg_catalog.statement_timestamp()
 ), recent as materialized (
-  select e.tenant_id, e.status from :"schema".event e where $4::bigint > 0 and e.seq >= $4 order by e.seq limit 2001
+  select e.tenant_id, e.status from :"schema".event e where $4::bigint > 0 and e.seq >= $4 order by e.seq limit $5::bigint + 1
 ), few as materialized (
-  select $4 > 0 and count(*) <= 2000 as are from recent
+  select $4 > 0 and count(*) <= $5 as are from recent
 ), after_cursor as (
   (select e.tenant_id from :"schema".event e
     where e.status = 'pending' and e.tenant_id > $1 and e.seq >= $4 and not (select are from few)

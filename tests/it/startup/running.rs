@@ -1,6 +1,6 @@
 //! What goes wrong under a running relay: it says so, waits, and goes on by itself.
 
-use outbox_relay::store::claim::ClaimLimits;
+use outbox_relay::store::claim::{ClaimLimits, Start};
 
 use super::server::{Place, server};
 use super::{remedy_of, stays_calm};
@@ -68,10 +68,10 @@ async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does(
         lock_lone: true,
         traceparents: false,
     };
-    let (_open, claim) = older.claim("", &[], limits, 0).await.expect("claim");
+    let (_open, claim) = older.claim("", &[], limits, Start::default()).await.expect("claim");
     assert_eq!(claim.tenants.len(), 1);
     let younger = store.session().await.expect("session");
-    let (_second, claim) = younger.claim("", &[], limits, 0).await.expect("claim");
+    let (_second, claim) = younger.claim("", &[], limits, Start::default()).await.expect("claim");
     assert!(claim.tenants.is_empty(), "one tenant was locked twice");
 }
 

@@ -87,10 +87,11 @@ impl Comparison<'_> {
             }
             return;
         }
-        if both_refer && (said_before || said_now) {
-            if let (Value::Object(old), Value::Object(new)) = (old, new) {
-                self.words(old, new, path);
-            }
+        if both_refer
+            && (said_before || said_now)
+            && let (Value::Object(old), Value::Object(new)) = (old, new)
+        {
+            self.words(old, new, path);
         }
         let targets = (resolve(self.old, old), resolve(self.new, new));
         let (Some(old), Some(new)) = targets else {

@@ -12,7 +12,7 @@ use super::recipe_page::Page;
 static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(build);
 
 /// The pages whose files are TypeScript.
-const PAGES: [&str; 2] = ["prisma", "drizzle"];
+const PAGES: [&str; 3] = ["prisma", "drizzle", "pg"];
 
 /// Where the package is installed, `node_modules/outbox-relay`.
 pub(crate) fn root() -> &'static Path {

@@ -58,6 +58,59 @@ const BLANK: [&str; 12] = [
 ];
 const NOT_BLANK: [&str; 6] = ["\u{200b}", "\u{feff}", "\u{180e}", "ü", " x", "\u{a0}é"];
 
+const TENANTS: &[&str] = &[
+    ":",
+    "a:b",
+    "*",
+    "a*",
+    ",",
+    "a,b",
+    "[a",
+    "[",
+    "a[",
+    "a]",
+    "a\nb",
+    "\r",
+    "a\u{1}",
+    "a\u{1f}",
+    "a\u{7f}",
+    "a\u{80}",
+    "a\u{9f}",
+    "a\u{a0}b",
+    "a\u{2028}b",
+    "a\u{ad}",
+    "é/ü %",
+    "a.b",
+    "'\"\\",
+    "\u{1f600}",
+    " [a",
+];
+const HEADERS: &[&str] = &[
+    "{}",
+    r#"{"a": 1, "b": "x", "c": null, "d": true}"#,
+    r#"{"a": {}}"#,
+    r#"{"a": []}"#,
+    r#"{"a": [1]}"#,
+    "[]",
+    "[1]",
+    "null",
+    "1",
+    r#""x""#,
+    r#"{"": 1e400}"#,
+    r#"{"a": 12345678901234567890}"#,
+    r#"{"a": -1e400, "b": "x"}"#,
+    r#"{"a": 1e308, "b": "zzz"}"#,
+];
+const PAYLOADS: &[&str] = &[
+    "null",
+    "1",
+    r#""x""#,
+    "[]",
+    r#"{"occurredAt": 5}"#,
+    r#"{"occurredAt": "soon"}"#,
+    r#"{"n": 1e400}"#,
+];
+
 /// Every rule of CONTRACT 2, 3 and 6 that one event can break by itself, from both sides.
 fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
@@ -83,33 +136,7 @@ fn cases() -> Vec<Case> {
     {
         add(&|c| c.event_type = event_type.into());
     }
-    for tenant in [
-        ":",
-        "a:b",
-        "*",
-        "a*",
-        ",",
-        "a,b",
-        "[a",
-        "[",
-        "a[",
-        "a]",
-        "a\nb",
-        "\r",
-        "a\u{1}",
-        "a\u{1f}",
-        "a\u{7f}",
-        "a\u{80}",
-        "a\u{9f}",
-        "a\u{a0}b",
-        "a\u{2028}b",
-        "a\u{ad}",
-        "é/ü %",
-        "a.b",
-        "'\"\\",
-        "\u{1f600}",
-        " [a",
-    ] {
+    for tenant in TENANTS.iter().copied() {
         add(&|c| c.tenant = tenant.into());
     }
     for (text, times) in [("x", 2_040), ("x", 2_041), ("é", 1_020), ("é", 1_021)] {
@@ -119,33 +146,10 @@ fn cases() -> Vec<Case> {
         add(&|c| c.id = id.to_owned());
         add(&|c| c.aggregate_id = id.to_owned());
     }
-    for headers in [
-        "{}",
-        r#"{"a": 1, "b": "x", "c": null, "d": true}"#,
-        r#"{"a": {}}"#,
-        r#"{"a": []}"#,
-        r#"{"a": [1]}"#,
-        "[]",
-        "[1]",
-        "null",
-        "1",
-        r#""x""#,
-        r#"{"": 1e400}"#,
-        r#"{"a": 12345678901234567890}"#,
-        r#"{"a": -1e400, "b": "x"}"#,
-        r#"{"a": 1e308, "b": "zzz"}"#,
-    ] {
+    for headers in HEADERS.iter().copied() {
         add(&|c| c.headers = Some(headers.into()));
     }
-    for payload in [
-        "null",
-        "1",
-        r#""x""#,
-        "[]",
-        r#"{"occurredAt": 5}"#,
-        r#"{"occurredAt": "soon"}"#,
-        r#"{"n": 1e400}"#,
-    ] {
+    for payload in PAYLOADS.iter().copied() {
         add(&|c| c.payload = payload.into());
     }
     for occurred_at in ["2026-01-23 10:30:00Z", "0001-01-01 00:00:00Z", "9999-12-31 23:59:59.999Z"]

@@ -1,6 +1,9 @@
 -- enqueue(...): writes one event in the caller's transaction and returns its id.
 -- Refuses what could never be published, here, where the developer sees it. The size is that of the
 -- very message the relay will send; a limit other than 64 KiB: alter database x set outbox.max_message_bytes.
+-- White space and control characters are written out, as Unicode has them and the relay sees them: [:space:] and [:cntrl:]
+-- differ from locale to locale. A first character that is printable ASCII saves looking further. Dollar quotes: a session
+-- may have turned standard_conforming_strings off.
 -- SECURITY DEFINER: a producer needs EXECUTE on this function and nothing else.
 create or replace function :"schema".enqueue(
   tenant_id      text,
@@ -22,22 +25,29 @@ declare
   event_id    constant text := coalesce(enqueue.id, :"schema".uuid_v7()::text);
   -- What is no traceparent is dropped: a tracer's mistake must not abort the application's transaction.
   trace       constant text := coalesce(nullif(enqueue.traceparent, ''), current_setting('outbox.traceparent', true));
+  -- Anything but what Unicode calls white space.
+  seen        constant text := $re$[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$re$;
   bytes       integer;
 begin
-  if btrim(coalesce(enqueue.tenant_id, '')) = '' then
+  if (ascii(enqueue.tenant_id) between 33 and 126) is not true and (enqueue.tenant_id ~ seen) is not true then
     raise exception 'tenantId is required'
       using errcode = 'invalid_parameter_value', hint = 'Pass the tenant whose channel gets the event.';
   end if;
-  if enqueue.tenant_id ~ '[:*,[:cntrl:]]' or left(enqueue.tenant_id, 1) = '[' or octet_length(enqueue.tenant_id) > 2040 then
+  -- In other encodings the second range holds letters.
+  if enqueue.tenant_id ~ $re$[:*,\u0001-\u001f\u007f-\u009f]$re$
+       and (getdatabaseencoding() = 'UTF8' or enqueue.tenant_id ~ $re$[:*,\u0001-\u001f\u007f]$re$)
+     or left(enqueue.tenant_id, 1) = '[' or octet_length(enqueue.tenant_id) > 2040 then
     raise exception 'tenantId % cannot be part of an Ably channel name', quote_literal(left(enqueue.tenant_id, 100))
       using errcode = 'invalid_parameter_value',
             hint = 'Use an id of at most 2040 bytes without '':'', ''*'', '','' and control characters that does not start with ''[''.';
   end if;
-  if coalesce(enqueue.event_type, '') !~ '^[^.]*[^.[:space:]][^.]*\..*[^[:space:]]' then
+  if coalesce(enqueue.event_type, '') !~ $re$^[^.]*[^.\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^.]*\..*[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$re$ then
     raise exception 'eventType % needs at least two segments', quote_nullable(left(enqueue.event_type, 100))
       using errcode = 'invalid_parameter_value', hint = 'Name it module.thing.happened, such as kitchen.task.claimed.';
   end if;
-  if btrim(coalesce(enqueue.aggregate_type, '')) = '' or btrim(coalesce(enqueue.aggregate_id, '')) = '' or btrim(event_id) = '' then
+  if (ascii(enqueue.aggregate_type) between 33 and 126) is not true and (enqueue.aggregate_type ~ seen) is not true
+     or (ascii(enqueue.aggregate_id) between 33 and 126) is not true and (enqueue.aggregate_id ~ seen) is not true
+     or (ascii(event_id) between 33 and 126) is not true and (event_id ~ seen) is not true then
     raise exception 'aggregateType, aggregateId and id must not be blank'
       using errcode = 'invalid_parameter_value', hint = 'Say which thing the event is about; leave id out to get one.';
   end if;
@@ -45,10 +55,11 @@ begin
     raise exception 'payload is required'
       using errcode = 'null_value_not_allowed', hint = 'Pass jsonb, such as ''{}''.';
   end if;
+  -- `strict`: otherwise a filter looks into lists, and does not see that they are any. Ably parses extras: no larger numbers.
   if enqueue.headers is not null and (jsonb_typeof(enqueue.headers) <> 'object'
-     or jsonb_path_exists(enqueue.headers, '$.* ? (@.type() == "object" || @.type() == "array")')) then
+     or jsonb_path_exists(enqueue.headers, 'strict $.* ? (@.type() == "object" || @.type() == "array" || @ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)')) then
     raise exception 'headers must be a flat JSON object'
-      using errcode = 'invalid_parameter_value', hint = 'Use strings, numbers, booleans or nulls as values.';
+      using errcode = 'invalid_parameter_value', hint = 'Use strings, numbers of at most 1.7e308, booleans or nulls as values.';
   end if;
 
   -- Name + envelope + extras. The constant counts the envelope's own keys, quotes and its time.

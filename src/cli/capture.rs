@@ -45,7 +45,7 @@ struct AddOptions {
     #[arg(long, value_name = "WHAT", default_value = "all")]
     payload: String,
 
-    /// A column that no event says; may be repeated
+    /// A column that no payload says (one of the key is in aggregateId all the same); may be repeated
     #[arg(long, value_name = "COLUMN")]
     except: Vec<String>,
 

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::event_types::Registry;
-use super::keywords::says_nothing;
+use super::keywords::{self, says_nothing};
 use super::problem::step;
 
 /// One change that breaks somebody.
@@ -65,6 +66,9 @@ struct Comparison<'a> {
     found: Vec<(String, String)>,
 }
 
+/// What is said of a change whose effect nobody can tell.
+const NOT_JUDGED: &str = "changed in a way that cannot be judged; change it back";
+
 /// What a schema is that is not there.
 static ANYTHING: Value = Value::Bool(true);
 
@@ -74,7 +78,28 @@ impl Comparison<'_> {
     }
 
     fn schemas(&mut self, old: &Value, new: &Value, path: &str) {
-        let (old, new) = (resolve(self.old, old), resolve(self.new, new));
+        // A schema may say more beside its reference: then both count, and both are compared.
+        let (said_before, said_now) = (says_more(old), says_more(new));
+        let both_refer = old.get("$ref").is_some() && new.get("$ref").is_some();
+        if (said_before || said_now) && !both_refer {
+            if old != new {
+                self.say(format!("{path}/$ref"), NOT_JUDGED);
+            }
+            return;
+        }
+        if both_refer
+            && (said_before || said_now)
+            && let (Value::Object(old), Value::Object(new)) = (old, new)
+        {
+            self.words(old, new, path);
+        }
+        let targets = (resolve(self.old, old), resolve(self.new, new));
+        let (Some(old), Some(new)) = targets else {
+            if self.old != self.new {
+                self.say(format!("{path}/$ref"), NOT_JUDGED);
+            }
+            return;
+        };
         if !self.seen.insert((std::ptr::from_ref(old).addr(), std::ptr::from_ref(new).addr())) {
             return;
         }
@@ -86,6 +111,11 @@ impl Comparison<'_> {
             }
             return;
         };
+        self.words(old, new, path);
+    }
+
+    /// All words of two schemas but `$ref`.
+    fn words(&mut self, old: &Map<String, Value>, new: &Map<String, Value>, path: &str) {
         self.types(old, new, path);
         self.limits(old, new, path);
         self.values(old, new, path);
@@ -197,13 +227,12 @@ impl Comparison<'_> {
 
     fn fields(&mut self, old: &Map<String, Value>, new: &Map<String, Value>, path: &str) {
         let empty = Map::new();
-        let map = |words: &Map<String, Value>| {
-            words.get("properties").and_then(Value::as_object).cloned()
-        };
+        // Not cloned: what has been compared is known by its address.
+        let map = |words| Map::get(words, "properties").and_then(Value::as_object);
         let (before, after) = (map(old), map(new));
-        for (name, schema) in before.as_ref().unwrap_or(&empty) {
+        for (name, schema) in before.unwrap_or(&empty) {
             let at = format!("{path}/properties{}", step(name));
-            match after.as_ref().and_then(|after| after.get(name)) {
+            match after.and_then(|after| after.get(name)) {
                 Some(now) => self.schemas(schema, now, &at),
                 None => self.say(at, "was removed; keep it"),
             }
@@ -255,10 +284,11 @@ impl Comparison<'_> {
         let words: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for word in words.into_iter().filter(|word| !says_nothing(word)) {
             if !JUDGED.contains(&format!(" {word} ")) && old.get(word) != new.get(word) {
-                self.say(
-                    format!("{path}{}", step(word)),
-                    "changed in a way that cannot be judged; change it back",
-                );
+                self.say(format!("{path}{}", step(word)), NOT_JUDGED);
+            }
+            // Where that leads depends on how one came here.
+            if word == "$dynamicRef" && self.old != self.new && old.get(word) == new.get(word) {
+                self.say(format!("{path}/{word}"), NOT_JUDGED);
             }
         }
     }
@@ -272,129 +302,40 @@ fn texts(list: Option<&Value>) -> BTreeSet<&str> {
     list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// What a schema that only refers to another one means. Other words beside `$ref` are rare, and then compared alone.
-fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
+/// Whether a schema has a reference and, beside it, words that narrow further.
+fn says_more(schema: &Value) -> bool {
+    let Value::Object(words) = schema else { return false };
+    let more = |word: &String| !word.starts_with('$') && !says_nothing(word);
+    words.contains_key("$ref") && words.keys().any(more)
+}
+
+/// What a schema's reference leads to, by a pointer or an anchor; `None` when that is not found.
+fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> Option<&'a Value> {
     for _ in 0..REFERENCES_MAX {
-        let Some(target) = schema.get("$ref").and_then(Value::as_str) else { break };
-        let Some(next) = target.strip_prefix('#').and_then(|pointer| root.pointer(pointer)) else {
-            break;
+        let Some(target) = schema.get("$ref") else { return Some(schema) };
+        let target = percent_decode_str(target.as_str()?.strip_prefix('#')?).decode_utf8().ok()?;
+        schema = match root.pointer(&target) {
+            Some(next) => next,
+            None => anchored(root, &target)?,
         };
-        schema = next;
     }
-    schema
+    None
+}
+
+/// The schema of this anchor.
+fn anchored<'a>(root: &'a Value, name: &str) -> Option<&'a Value> {
+    let (mut places, mut found) = (Vec::new(), None);
+    keywords::walk(root, "", &mut |path, words| {
+        let own = |keyword| words.get(keyword).and_then(Value::as_str) == Some(name);
+        if own("$anchor") || own("$dynamicAnchor") {
+            places.push(path.to_owned());
+        }
+    });
+    if let [place] = places.as_slice() {
+        found = root.pointer(place);
+    }
+    found
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn registry(schema: &Value) -> (tempfile::TempDir, Registry) {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("a.b.json"), schema.to_string()).unwrap();
-        let registry = Registry::of_directory(directory.path()).unwrap();
-        (directory, registry)
-    }
-
-    fn order() -> Value {
-        json!({
-            "type": "object", "required": ["id", "total"],
-            "properties": {
-                "id": {"type": "string", "minLength": 1}, "total": {"type": "number", "minimum": 0},
-                "state": {"enum": ["open", "paid"]}, "note": {"type": "string"},
-                "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}},
-            },
-            "$defs": {"line": {"type": "object", "required": ["sku"], "properties": {"sku": {"type": "string"}}}},
-        })
-    }
-
-    /// The paths that break when a change is made to the order.
-    fn paths(change: impl Fn(&mut Value)) -> Vec<String> {
-        let mut new = order();
-        change(&mut new);
-        let (_before, before) = registry(&order());
-        let (_after, after) = registry(&new);
-        breaks(&before, &after).into_iter().map(|found| found.path).collect()
-    }
-
-    #[test]
-    fn what_narrows_removes_or_demands_is_found_where_it_is() {
-        let remove = |value: &mut Value, name: &str| {
-            value.as_object_mut().unwrap().remove(name);
-        };
-        assert_eq!(paths(|new| remove(&mut new["properties"], "note")), ["/properties/note"]);
-        assert_eq!(paths(|new| new["required"] = json!(["id", "total", "note"])), ["/required"]);
-        assert_eq!(paths(|new| new["required"] = json!(["id"])), ["/required"]);
-        assert_eq!(
-            paths(|new| new["properties"]["id"]["type"] = json!("integer")),
-            ["/properties/id/type"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["note"]["type"] = json!(["string", "null"])),
-            ["/properties/note/type"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["id"]["minLength"] = json!(2)),
-            ["/properties/id/minLength"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["note"]["maxLength"] = json!(9)),
-            ["/properties/note/maxLength"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["note"]["pattern"] = json!("x")),
-            ["/properties/note/pattern"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["state"]["enum"] = json!(["open"])),
-            ["/properties/state/enum"]
-        );
-        assert_eq!(
-            paths(|new| new["properties"]["note"]["enum"] = json!(["a"])),
-            ["/properties/note/enum"]
-        );
-        assert_eq!(
-            paths(|new| new["additionalProperties"] = json!(false)),
-            ["/additionalProperties"]
-        );
-        assert_eq!(paths(|new| new["anyOf"] = json!([{}])), ["/anyOf"]);
-        assert_eq!(paths(|new| new["not"] = json!({"required": ["x"]})), ["/not"]);
-        let line = "/properties/lines/items/properties/sku/type";
-        assert_eq!(
-            paths(|new| new["$defs"]["line"]["properties"]["sku"]["type"] = json!("number")),
-            [line]
-        );
-    }
-
-    #[test]
-    fn what_only_adds_or_widens_is_compatible() {
-        let none: [String; 0] = [];
-        assert_eq!(paths(|_| ()), none);
-        assert_eq!(paths(|new| new["properties"]["more"] = json!({"type": "string"})), none);
-        assert_eq!(
-            paths(|new| new["properties"]["state"]["enum"] = json!(["open", "paid", "lost"])),
-            none
-        );
-        assert_eq!(paths(|new| new["properties"]["total"]["minimum"] = json!(-5)), none);
-        assert_eq!(paths(|new| new["properties"]["id"] = json!({"type": "string"})), none);
-        assert_eq!(paths(|new| new["description"] = json!("An order.")), none);
-        assert_eq!(paths(|new| new["additionalProperties"] = json!({})), none);
-        assert_eq!(
-            paths(|new| {
-                new["properties"]["lines"]["items"] = new["$defs"]["line"].clone();
-                new.as_object_mut().unwrap().remove("$defs");
-            }),
-            none
-        );
-    }
-
-    #[test]
-    fn a_removed_event_type_is_found_and_recursion_ends() {
-        let (_before, before) = registry(&json!({"properties": {"next": {"$ref": "#"}}}));
-        assert_eq!(breaks(&before, &before), []);
-        let found = breaks(&before, &Registry::built_in().unwrap());
-        assert_eq!(found.len(), 1);
-        assert!(found[0].to_string().contains("a.b.json: the schema is gone"), "{}", found[0]);
-    }
-}
+mod tests;

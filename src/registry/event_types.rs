@@ -247,7 +247,7 @@ mod tests {
                 "/payload/claimedAt",
                 json!("2026-01-23T10:30:00+02:00"),
                 "/payload/claimedAt",
-                "must match Z$",
+                "must be in UTC and end with Z, such as",
             ),
             (
                 "/payload/claimedAt",

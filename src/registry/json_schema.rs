@@ -21,7 +21,11 @@ pub(super) fn write(events: &[EventShape<'_>]) -> String {
             json!({"properties": {"eventType": {"const": event.event_type}, "payload": payload(event)}})
         })
         .collect();
-    let text = json!({"type": "string", "minLength": 1});
+    let text = json!({"type": "string", "minLength": 1, "pattern": "\\S"});
+    // What `ChannelName::for_tenant` takes but for its length, which JSON Schema cannot count in bytes.
+    let tenant = json!({
+        "type": "string", "minLength": 1, "pattern": "^(?!\\[)(?=.*\\S)[^:*,\\u0000-\\u001f\\u007f-\\u009f]*$",
+    });
     let names: Vec<&str> = events.iter().map(|event| event.event_type).collect();
     let schema = json!({
         "$schema": DIALECT,
@@ -29,8 +33,8 @@ pub(super) fn write(events: &[EventShape<'_>]) -> String {
         "type": "object",
         "required": ["id", "version", "tenantId", "aggregateType", "aggregateId", "occurredAt", "eventType", "payload"],
         "properties": {
-            "id": text, "version": {"const": ENVELOPE_VERSION}, "tenantId": text, "aggregateType": text,
-            "aggregateId": text, "occurredAt": {"type": "string", "format": "date-time", "pattern": "Z$"},
+            "id": text, "version": {"const": ENVELOPE_VERSION}, "tenantId": tenant, "aggregateType": text,
+            "aggregateId": text, "occurredAt": {"type": "string", "format": "date-time", "pattern": "^.{10}T.*Z$"},
             "eventType": {"enum": names},
         },
         "oneOf": branches,

@@ -109,6 +109,10 @@ fn message(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> String {
             "must be a time such as 2026-01-23T10:30:00.000Z".to_owned()
         }
         ValidationErrorKind::Format { format } => format!("must have the format {format}"),
+        // The built-in module's word for UTC; at 3 a.m. nobody wants to read it.
+        ValidationErrorKind::Pattern { pattern } if pattern == "Z$" => {
+            "must be in UTC and end with Z, such as 2026-01-23T10:30:00.000Z".to_owned()
+        }
         ValidationErrorKind::Pattern { pattern } => format!("must match {pattern}"),
         ValidationErrorKind::Constant { expected_value } => format!("must be {expected_value}"),
         ValidationErrorKind::Enum { options } => format!("must be one of {options}"),

@@ -11,6 +11,7 @@ use super::schema_name::SchemaName;
 use super::session::Store;
 use super::statement::{StatementText, statement};
 use super::template::{dollar_quote, fill, identifier, literal};
+use crate::domain::channel::module_of;
 
 const LIST: StatementText = statement!("list_captured", []);
 
@@ -58,8 +59,14 @@ pub struct Capture {
     pub aggregate_type: Option<String>,
     /// What events say.
     pub payload: Payload,
-    /// Columns that no event ever says.
+    /// Columns that no payload ever says. What belongs to the key is in `aggregateId` all the same.
     pub except: Vec<String>,
+}
+
+impl Capture {
+    fn tells(&self, column: &str) -> bool {
+        !self.except.iter().any(|left_out| left_out == column)
+    }
 }
 
 /// A captured table.
@@ -77,7 +84,7 @@ impl Store {
     /// The SQL that captures a table, for one transaction. Changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unfit`] when the table has no primary key or lacks a column.
+    /// [`StoreError::Unfit`] when the table has no primary key or lacks a column, or events could never be published.
     pub async fn plan_capture(&self, capture: &Capture) -> Result<String, StoreError> {
         let (mut client, _tasks) = self.raw_client().await?;
         migrate::refuse_older(&mut client, self.schema()).await?;
@@ -156,6 +163,7 @@ async fn plan(
     if capture.table.schema() == schema.as_str() {
         return unfit("the outbox itself cannot be captured", "name a table of the application");
     }
+    refuse_names(capture)?;
     let relation = Relation::look_up(transaction, &capture.table).await?;
     let owners = owners(transaction, schema, &relation).await?;
     let mut keys: Vec<&Column> =
@@ -183,6 +191,23 @@ async fn plan(
     Ok(script(schema, capture, &relation, &keys, &owners))
 }
 
+/// Refuses names with which every event would fail when it is to be published.
+fn refuse_names(capture: &Capture) -> Result<(), StoreError> {
+    let EventTypes { created, updated, deleted } = &capture.types;
+    for event_type in [created, updated, deleted].into_iter().flatten() {
+        if module_of(event_type).is_none() {
+            return unfit(
+                format!("event type {event_type:?} needs at least two segments"),
+                "name it module.thing.happened, such as orders.order.created",
+            );
+        }
+    }
+    if capture.aggregate_type.as_deref().is_some_and(|kind| kind.trim().is_empty()) {
+        return unfit("the aggregate type is blank", "leave it out to have the table's name");
+    }
+    Ok(())
+}
+
 fn script(
     schema: &SchemaName,
     capture: &Capture,
@@ -198,10 +223,12 @@ fn script(
     let join = |parts: Vec<String>, by: &str| parts.join(by);
     let aggregate = capture.aggregate_type.as_deref().unwrap_or(relation.name.table());
     let (told, told_before) = (told(capture, relation, "r"), told(capture, relation, "o"));
+    let named = keys.iter().map(|column| column.name.as_str());
+    let key_told: Vec<&str> = named.filter(|name| capture.tells(name)).collect();
     let changed = format!(
         "{} || (select coalesce(jsonb_object_agg(n.key, n.value), '{{}}') from jsonb_each({told}) n \
          where {told_before} -> n.key is distinct from n.value)",
-        object("r", &keys.iter().map(|c| c.name.as_str()).collect::<Vec<_>>())
+        object("r", &key_told)
     );
     let own = [
         ("relation_comment", relation.name.to_string().replace(char::is_control, " ")),
@@ -268,7 +295,7 @@ fn told(capture: &Capture, relation: &Relation, row: &str) -> String {
         Payload::Columns(columns) => columns.iter().map(String::as_str).collect(),
         Payload::All | Payload::Changed => all.collect(),
     };
-    let kept = columns.into_iter().filter(|name| !capture.except.iter().any(|out| out == name));
+    let kept = columns.into_iter().filter(|name| capture.tells(name));
     object(row, &kept.collect::<Vec<_>>())
 }
 

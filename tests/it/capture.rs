@@ -1,7 +1,9 @@
 //! Changes of business tables become events, in bulk and through partitions, and say what they shall.
 
+use std::io::Cursor;
 use std::process::Command;
 
+use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -199,10 +201,124 @@ async fn what_cannot_be_captured_is_refused_with_what_to_say() {
         (["nowhere", "a.created", "tenant_id"], 65, "there is no table"),
         (["t", "a.placed", "id"], 2, "does not say what is what"),
         (["outbox.event", "a.created", "tenant_id"], 65, "the outbox itself"),
+        (["t", "created", "id"], 65, "event type \"created\" needs at least two segments"),
+        (["t", ".{created,deleted}", "id"], 65, "needs at least two segments"),
     ] {
         let [table, event_type, tenant] = args;
         let (got, said) =
             run(&outbox, &["add", table, "--event-type", event_type, "--tenant-column", tenant]);
         assert!(got == Some(code) && said.contains(text), "{said}");
     }
+    let blank = ["add", "t", "--event-type", "a.created", "--tenant-column", "id"];
+    let (code, said) = run(&outbox, &[&blank[..], &["--aggregate-type", " "]].concat());
+    assert!(code == Some(65) && said.contains("the aggregate type is blank"), "{said}");
+}
+
+/// Types and aggregate ids of every event since the last call.
+async fn what(client: &Client) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    events(client).await.iter().map(|e| (text(&e[0]), text(&e[3]))).collect()
+}
+
+fn is(kind: &str, id: &str) -> (String, String) {
+    (format!("orders.order.{kind}"), id.to_owned())
+}
+
+/// Upserts, COPY and MERGE tell of each row what became of it, on a plain and on a partitioned table.
+async fn every_bulk_statement(outbox: &Outbox, client: &Client, version: i32) {
+    let add = ["orders", "--event-type", "orders.order.{created,updated,deleted}"];
+    ok(outbox, &[&["add"][..], &add, &["--tenant-column", "tenant_id"]].concat());
+    let upsert =
+        "insert into orders values (1, 'a', 1, 'x'), (2, 'b', 2, 'x') on conflict (id, tenant_id)";
+    client.batch_execute(&format!("{upsert} do nothing")).await.unwrap();
+    assert_eq!(what(client).await, [is("created", "1:a"), is("created", "2:b")]);
+    client.batch_execute(&format!("{upsert} do nothing")).await.unwrap();
+    assert!(what(client).await.is_empty(), "nothing was inserted");
+    client
+        .batch_execute(
+            "insert into orders values (1, 'a', 7, 'x'), (2, 'b', 2, 'x'), (3, 'a', 3, 'x')
+                 on conflict (id, tenant_id) do update set total = excluded.total",
+        )
+        .await
+        .unwrap();
+    let mut got = what(client).await;
+    got.sort();
+    assert_eq!(got, [is("created", "3:a"), is("updated", "1:a")], "row 2 is as it was");
+
+    let sink = client.copy_in::<_, Cursor<String>>("copy orders from stdin (format csv)").await;
+    let mut sink = Box::pin(sink.unwrap());
+    let rows = (100..1100).map(|n| format!("{n},{},1,x\n", if n % 2 == 0 { "a" } else { "b" }));
+    sink.send(Cursor::new(rows.collect())).await.unwrap();
+    assert_eq!(sink.as_mut().finish().await.unwrap(), 1000);
+    let got = what(client).await;
+    assert_eq!((got.len(), &got[999]), (1000, &is("created", "1099:b")));
+
+    // One statement, both partitions; and one that moves rows from partition to partition.
+    client.batch_execute("update orders set total = total + 1 where id >= 100").await.unwrap();
+    assert_eq!(what(client).await.len(), 1000);
+    client.batch_execute("update orders set tenant_id = 'b' where id = 100").await.unwrap();
+    assert_eq!(what(client).await, [is("deleted", "100:a"), is("created", "100:b")]);
+    client.batch_execute("delete from orders where id >= 100").await.unwrap();
+    assert_eq!(what(client).await.len(), 1000);
+    if version >= 150_000 {
+        client
+            .batch_execute(
+                "merge into orders o using (values (1, 'a'), (9, 'b')) v (id, tenant) on o.id = v.id
+                 when matched then delete when not matched then insert values (v.id, v.tenant, 0, 'x')",
+            )
+            .await
+            .unwrap();
+        let mut got = what(client).await;
+        got.sort();
+        assert_eq!(got, [is("created", "9:b"), is("deleted", "1:a")]);
+    }
+    client.batch_execute("create table more as table orders with no data").await.unwrap();
+    client
+        .batch_execute(
+            "insert into more values (50, 'a', 1, 'x'), (51, 'b', 1, 'x');
+             insert into orders table more; truncate orders",
+        )
+        .await
+        .unwrap();
+    assert_eq!(what(client).await, [is("created", "50:a"), is("created", "51:b")]);
+}
+
+#[tokio::test]
+async fn upserts_copies_and_merges_tell_what_became_of_each_row() {
+    let columns = "(id int, tenant_id text, total numeric, card text, primary key (id, tenant_id))";
+    for (hint, partitions) in [
+        ("captureplain", ""),
+        (
+            "captureparts",
+            " partition by list (tenant_id);
+              create table orders_a partition of orders for values in ('a');
+              create table orders_rest partition of orders default",
+        ),
+    ] {
+        let outbox = Outbox::create(hint).await;
+        let client = outbox.connect().await;
+        client.batch_execute(&format!("create table orders {columns}{partitions}")).await.unwrap();
+        let version = client
+            .query_one("select current_setting('server_version_num')::int", &[])
+            .await
+            .unwrap();
+        every_bulk_statement(&outbox, &client, version.get(0)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_column_of_the_key_is_left_out_of_payloads_too() {
+    let outbox = Outbox::create("capturekey").await;
+    let client = outbox.connect().await;
+    client.batch_execute(ORDERS).await.unwrap();
+    let add = ["orders", "--event-type", "orders.order.{created,updated,deleted}"];
+    let more = ["--tenant-column", "tenant_id", "--payload", "changed", "--except", "id"];
+    ok(&outbox, &[&["add"][..], &add, &more].concat());
+    client
+        .batch_execute("insert into orders values (1, 'a', 1, ''); update orders set total = 2")
+        .await
+        .unwrap();
+    let got = events(&client).await;
+    assert_eq!(got[0][4], json!({ "tenant_id": "a", "total": 1, "card": "" }));
+    assert_eq!(got[1], json!(["orders.order.updated", "a", "orders", "1", { "total": 2 }]));
 }

@@ -30,6 +30,7 @@ mod migration_files;
 mod migrations;
 mod outage;
 mod packaging;
+mod parity;
 mod pause;
 mod prisma;
 mod private_postgres;

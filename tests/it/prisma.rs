@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use outbox_relay::dev::postgres::{PostgresOptions, PrivatePostgres};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::local_ably::{Got, LocalAbly};
 use crate::support::outbox::{store_at, wait_until};
@@ -152,5 +152,42 @@ async fn prisma_migrates_without_drift_and_its_clients_table_is_adopted() {
         "select count(*) = 4 and bool_and(status = 'published' and published_at is not null) from tenant.\"OutboxEvent\"",
     )
     .await;
+    assert_eq!(relay.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_table_is_adopted_under_its_client_and_its_own_publisher() {
+    let server =
+        PrivatePostgres::start(PostgresOptions { tcp: true, ..PostgresOptions::default() });
+    let server = server.await.unwrap_or_else(|error| panic!("{error}"));
+    connect(&server.dsn("postgres")).await.batch_execute("create database app").await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for (from, to) in [("older.prisma", "schema.prisma"), ("older.mjs", "older.mjs")] {
+        std::fs::copy(project().join(from), directory.path().join(to)).unwrap();
+    }
+    let modules = directory.path().join("node_modules");
+    std::os::unix::fs::symlink(project().join("node_modules"), modules).unwrap();
+    let application = Application { directory, url: server.tcp_url("app").unwrap() };
+    let schema = application.directory.path().join("schema.prisma").display().to_string();
+    application.prisma(&["db", "push", "--skip-generate"]);
+    application.prisma(&["generate", "--schema", &schema]);
+    application.relay(&["migrate", "up"]);
+    application.relay(&["adopt", "--table", "\"OutboxEvent\"", "--yes"]);
+
+    let ably = LocalAbly::start().await;
+    let relay = RelayProcess::start(&server.dsn("app"), &ably);
+    let script = application.directory.path().join("older.mjs").display().to_string();
+    let (ended_well, text) = application.node(&[&script]);
+    assert!(ended_well, "{text}");
+    let saw: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&saw["statuses"], &saw["rows"]), (&json!(["pending"]), &json!(42)), "{text}");
+    assert_eq!(saw["taken"], json!([]), "the old publisher never sees one");
+    let got = ably.accepted().await;
+    assert_eq!(got.iter().map(Got::n).collect::<Vec<_>>(), (1..=42).collect::<Vec<_>>());
+    let ids = got.iter().map(|got| got.envelope["id"].as_str().unwrap());
+    assert!(ids.into_iter().all(|id| id.starts_with('c')), "cuids of the application");
+    application.relay(&["adopt", "--table", "\"OutboxEvent\"", "--remove", "--yes"]);
+    let compared = application.prisma(&["db", "push", "--skip-generate"]);
+    assert!(compared.contains("already in sync"), "{compared}");
     assert_eq!(relay.terminate(), Some(0));
 }

@@ -21,9 +21,10 @@ pub(super) async fn claim_task(
             if update.execute(connection).await? == 0 {
                 return Err(diesel::result::Error::NotFound.into());
             }
+            let claimed_at = jiff::Timestamp::now().to_string();
             let event = NewEvent::new(tenant_id, "kitchen.task.claimed")
                 .about("KitchenTask", task_id)
-                .payload(serde_json::json!({ "taskId": task_id, "employeeId": employee_id }));
+                .payload(serde_json::json!({ "taskId": task_id, "employeeId": employee_id, "claimedAt": claimed_at }));
             enqueue(connection, event).await
         })
         .await

@@ -45,7 +45,8 @@ export interface SubscribeOptions<Events extends object = EventMap> {
    */
   onResync: (gap: Gap) => unknown;
   /**
-   * What went wrong: `InvalidEventError`, `HandlerError` (a callback threw), `HistoryError`, `ChannelLostError`.
+   * What went wrong: `InvalidEventError`, `HandlerError` (a callback threw), `HistoryError`, `ChannelLostError`,
+   * `PayloadError`.
    * Left out: `console.error`.
    */
   onError?: (error: Error) => unknown;
@@ -53,6 +54,12 @@ export interface SubscribeOptions<Events extends object = EventMap> {
   onOutOfOrder?: (event: EventOf<EventMap>, newest: { id: string; occurredAt: string }) => unknown;
   /** Looks at an event before its handler; what it throws goes to `onError` and the event to nobody. */
   validate?: (event: EventOf<EventMap>) => unknown;
+  /**
+   * The relay's `payload.url`. Payloads that it has published as a link (`message.oversize = reference`) are fetched before
+   * anything else sees the event; what cannot be fetched goes to `onError` as a `PayloadError`, and its event to nobody.
+   * Left out: handlers get `{ payloadRef }`, for `fetchPayload`. No other links are followed.
+   */
+  payloadUrl?: string;
   /** Event ids remembered, to drop repeats. Default 10,000. */
   maxIds?: number;
   /** Aggregates whose newest time is remembered. Default 10,000. */

@@ -4,9 +4,12 @@ import type { Envelope, EventMap } from './events.js';
 import { readGap, type Anchor } from './gap.js';
 import { ChannelLostError, HandlerError, HistoryError, type SubscribeOptions, type Subscription } from './options.js';
 import { parseEnvelope } from './parse.js';
+import { withPayload } from './payload.js';
 import { Recent } from './recent.js';
 
 export { InvalidEventError } from './parse.js';
+export { PayloadError, fetchPayload } from './payload.js';
+export type { FetchPayloadOptions, PayloadReference } from './payload.js';
 export { ChannelLostError, HandlerError, HistoryError } from './options.js';
 export type { Delivery, Gap, Handlers, SubscribeOptions, Subscription } from './options.js';
 export type { GapReason } from './gap.js';
@@ -209,10 +212,13 @@ class Subscriber {
   }
 
   async #deliver(message: InboundMessage, recovered: boolean): Promise<void> {
-    const event = parseEnvelope(message.data, message.id);
-    if (this.#ids.has(event.id)) return;
-    this.#ids.set(event.id, true);
-    this.#lastEventId = event.id;
+    const envelope = parseEnvelope(message.data, message.id);
+    if (this.#ids.has(envelope.id)) return;
+    this.#ids.set(envelope.id, true);
+    this.#lastEventId = envelope.id;
+    // Thrown, it is reported, and the next event goes on.
+    const event = await withPayload(envelope, this.#options.payloadUrl);
+    if (!this.#active) return;
     if (this.#options.validate !== undefined && !(await this.#call('validate', event.id, () => this.#options.validate?.(event)))) {
       return;
     }

@@ -11,7 +11,9 @@ use tokio::task::JoinSet;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
-use super::{MAPPED, MAPPED_TABLE, adopt, insert_mapped, with_table};
+use super::{
+    CAMEL, CAMEL_TABLE, MAPPED, MAPPED_TABLE, adopt, insert_camel, insert_mapped, with_table,
+};
 use crate::support::local_ably::{LocalAbly, http};
 use crate::support::outbox::{Outbox, wait_until};
 use crate::support::postgres::TestClient;
@@ -28,10 +30,54 @@ enum Shape {
     Claiming,
 }
 
-const COLUMNS: &str =
-    "id::text, tenant_id, event_type, payload::text, aggregate_type, aggregate_id";
+/// Which table of CONTRACT's the application has, and how its words are spelt.
+#[derive(Clone, Copy, PartialEq)]
+enum Table {
+    Mapped,
+    Camel,
+}
+
+impl Table {
+    fn sql(self) -> String {
+        match self {
+            Self::Mapped => {
+                MAPPED.replace("'published', 'failed'", "'published', 'failed', 'busy'")
+            }
+            Self::Camel => CAMEL.to_owned(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        if self == Self::Mapped { MAPPED_TABLE } else { CAMEL_TABLE }
+    }
+
+    fn columns(self) -> &'static str {
+        match self {
+            Self::Mapped => "id::text, tenant_id, event_type, payload::text",
+            Self::Camel => "id::text, \"tenantId\", \"eventType\", payload::text",
+        }
+    }
+
+    /// Of creation and publication, and the words for rows that wait and that are published.
+    fn words(self) -> [&'static str; 4] {
+        match self {
+            Self::Mapped => ["created_at", "published_at", "pending", "published"],
+            Self::Camel => ["\"createdAt\"", "\"publishedAt\"", "PENDING", "PUBLISHED"],
+        }
+    }
+
+    async fn insert(self, client: &TestClient, tenant: &str, n: i64) -> String {
+        if self == Self::Mapped {
+            return insert_mapped(&**client, tenant, n).await.0;
+        }
+        let id = format!("cl-{tenant}-{n}");
+        insert_camel(client, &id, tenant, n).await;
+        id
+    }
+}
 
 struct OldPublisher {
+    table: Table,
     client: TestClient,
     http: reqwest::Client,
     url: String,
@@ -48,15 +94,16 @@ impl OldPublisher {
     }
 
     async fn turn(&mut self) -> usize {
-        let table = MAPPED_TABLE;
-        let pending = "where status = 'pending' order by created_at limit 20";
+        let (table, columns) = (self.table.name(), self.table.columns());
+        let [created_at, published_at, waits, published] = self.table.words();
+        let pending = format!("where status = '{waits}' order by {created_at} limit 20");
         let take = match self.shape {
-            Shape::Plain => format!("select {COLUMNS} from {table} {pending}"),
+            Shape::Plain => format!("select {columns} from {table} {pending}"),
             Shape::Locking => {
-                format!("select {COLUMNS} from {table} {pending} for update skip locked")
+                format!("select {columns} from {table} {pending} for update skip locked")
             }
             Shape::Claiming => format!(
-                "update {table} set status = 'busy' where id in (select id from {table} {pending} for update skip locked) returning {COLUMNS}"
+                "update {table} set status = 'busy' where id in (select id from {table} {pending} for update skip locked) returning {columns}"
             ),
         };
         if self.shape == Shape::Locking {
@@ -66,7 +113,7 @@ impl OldPublisher {
         for row in &rows {
             self.publish(row).await;
             let settle = format!(
-                "update {table} set status = 'published', published_at = now() where id::text = $1"
+                "update {table} set status = '{published}', {published_at} = now() where id::text = $1"
             );
             self.client.execute(&settle, &[&row.get::<_, String>(0)]).await.unwrap();
         }
@@ -95,7 +142,12 @@ impl OldPublisher {
 }
 
 /// Writers that never stop while the table is adopted under them.
-fn write(outbox: &Outbox, stop: &CancellationToken, writers: &mut JoinSet<Vec<String>>) {
+fn write(
+    table: Table,
+    outbox: &Outbox,
+    stop: &CancellationToken,
+    writers: &mut JoinSet<Vec<String>>,
+) {
     for writer in 0..3 {
         let (connect, stop) = (outbox.database.dsn(), stop.clone());
         writers.spawn(async move {
@@ -103,7 +155,7 @@ fn write(outbox: &Outbox, stop: &CancellationToken, writers: &mut JoinSet<Vec<St
             let mut ids = Vec::new();
             while !stop.is_cancelled() {
                 let n = i64::try_from(ids.len()).unwrap();
-                ids.push(insert_mapped(&*client, &format!("t{writer}"), n).await.0);
+                ids.push(table.insert(&client, &format!("t{writer}"), n).await);
                 // Slower than the old publisher, which shall look for work while the relay has some.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -112,22 +164,20 @@ fn write(outbox: &Outbox, stop: &CancellationToken, writers: &mut JoinSet<Vec<St
     }
 }
 
-async fn nothing_is_published_twice(shape: Shape, hint: &str, first: &[&str]) {
-    let sql = MAPPED.replace("'published', 'failed'", "'published', 'failed', 'busy'");
-    let (outbox, client) = with_table(hint, &sql).await;
+async fn nothing_is_published_twice(table: Table, shape: Shape, hint: &str, first: &[&str]) {
+    let (outbox, client) = with_table(hint, &table.sql()).await;
+    let (name, [_, published_at, _, published]) = (table.name(), table.words());
     let ably = LocalAbly::start().await;
     let relay = RelayProcess::start(&outbox.database.dsn(), &ably);
     let (writing, publishing) = (CancellationToken::new(), CancellationToken::new());
     let (mut writers, mut publishers) = (JoinSet::new(), JoinSet::new());
-    write(&outbox, &writing, &mut writers);
-    let old = OldPublisher { client: outbox.connect().await, http: http(), url: ably.url(), shape };
+    write(table, &outbox, &writing, &mut writers);
+    let old = outbox.connect().await;
+    let old = OldPublisher { table, client: old, http: http(), url: ably.url(), shape };
     publishers.spawn(old.run(publishing.clone()));
-    wait_until(
-        &client,
-        &format!("select count(*) > 20 from {MAPPED_TABLE} where status = 'published'"),
-    )
-    .await;
-    adopt(&outbox, MAPPED_TABLE, first).ok();
+    wait_until(&client, &format!("select count(*) > 20 from {name} where status = '{published}'"))
+        .await;
+    adopt(&outbox, name, first).ok();
     // Tenants that had pending rows wait for the old publisher; here they shall be published beside it.
     client.batch_execute("delete from outbox.hold where reason = 'adopted'").await.unwrap();
     // Both at work: rows before the adoption are the old publisher's, those after it the relay's.
@@ -138,10 +188,10 @@ async fn nothing_is_published_twice(shape: Shape, hint: &str, first: &[&str]) {
     publishing.cancel();
     let by_old: usize = publishers.join_all().await.into_iter().sum();
     // Stopped, it may have left rows behind.
-    adopt(&outbox, MAPPED_TABLE, &["--take-over"]).ok();
+    adopt(&outbox, name, &["--take-over"]).ok();
     wait_until(&client, "select not exists (select from outbox.event where status = 'pending')")
         .await;
-    wait_until(&client, &format!("select not exists (select from {MAPPED_TABLE} where status <> 'published' or published_at is null)")).await;
+    wait_until(&client, &format!("select not exists (select from {name} where status <> '{published}' or {published_at} is null)")).await;
     let mut times: HashMap<String, usize> = HashMap::new();
     for got in ably.accepted().await {
         *times.entry(got.envelope["id"].as_str().unwrap().to_owned()).or_default() += 1;
@@ -163,15 +213,25 @@ async fn nothing_is_published_twice(shape: Shape, hint: &str, first: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_publisher_that_reads_without_locks_nothing_is_published_twice() {
-    nothing_is_published_twice(Shape::Plain, "plain", &[]).await;
+    nothing_is_published_twice(Table::Mapped, Shape::Plain, "plain", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_locks_its_rows_may_even_run_while_they_are_taken_over() {
-    nothing_is_published_twice(Shape::Locking, "locking", &["--take-over"]).await;
+    nothing_is_published_twice(Table::Mapped, Shape::Locking, "locking", &["--take-over"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_claims_by_status_may_even_run_while_rows_are_taken_over() {
-    nothing_is_published_twice(Shape::Claiming, "claiming", &["--take-over"]).await;
+    nothing_is_published_twice(Table::Mapped, Shape::Claiming, "claiming", &["--take-over"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_the_publisher_of_an_older_table_nothing_is_published_twice() {
+    nothing_is_published_twice(Table::Camel, Shape::Plain, "oldplain", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_an_older_table_may_be_taken_over_beside_a_publisher_that_locks_them() {
+    nothing_is_published_twice(Table::Camel, Shape::Locking, "oldlocking", &["--take-over"]).await;
 }

@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
-use super::{MAPPED, MAPPED_TABLE, adopt, insert_mapped, run, with_table};
+use super::{
+    CAMEL, CAMEL_TABLE, MAPPED, MAPPED_TABLE, adopt, insert_camel, insert_mapped, run, with_table,
+};
 use crate::support::local_ably::LocalAbly;
 use crate::support::outbox::{Outbox, wait_until};
+use crate::support::postgres::TestClient;
 use crate::support::relay::RelayProcess;
 
 /// What pg_dump says of everything but the outbox; none where there is no pg_dump.
@@ -25,24 +28,35 @@ fn dump(outbox: &Outbox, more: &[&str]) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn removed_the_table_is_as_it_was_found() {
     let (outbox, client) = with_table("removal", MAPPED).await;
-    let ably = LocalAbly::start().await;
     insert_mapped(&*client, "a", 0).await;
-    let before = dump(&outbox, &[]);
-    adopt(&outbox, MAPPED_TABLE, &[]).ok();
-    assert!(before.is_none() || dump(&outbox, &[]) != before, "triggers are seen");
-    adopt(&outbox, MAPPED_TABLE, &["--remove"]).ok();
-    assert_eq!(dump(&outbox, &[]), before);
-    adopt(&outbox, MAPPED_TABLE, &["--remove"]).fails(65, &["is not adopted"]);
+    removed_all_is_as_before(&outbox, &client, MAPPED_TABLE).await;
+}
 
-    let shape = dump(&outbox, &["--schema-only"]);
-    adopt(&outbox, MAPPED_TABLE, &["--take-over"]).ok();
-    adopt(&outbox, MAPPED_TABLE, &["--remove"])
-        .fails(65, &["1 events", "let a relay publish them first"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn removed_an_older_table_is_as_it_was_found() {
+    let (outbox, client) = with_table("removalold", CAMEL).await;
+    insert_camel(&client, "cl0", "a", 0).await;
+    removed_all_is_as_before(&outbox, &client, CAMEL_TABLE).await;
+}
+
+/// `table` holds one pending row.
+async fn removed_all_is_as_before(outbox: &Outbox, client: &TestClient, table: &str) {
+    let ably = LocalAbly::start().await;
+    let before = dump(outbox, &[]);
+    adopt(outbox, table, &[]).ok();
+    assert!(before.is_none() || dump(outbox, &[]) != before, "triggers are seen");
+    adopt(outbox, table, &["--remove"]).ok();
+    assert_eq!(dump(outbox, &[]), before);
+    adopt(outbox, table, &["--remove"]).fails(65, &["is not adopted"]);
+
+    let shape = dump(outbox, &["--schema-only"]);
+    adopt(outbox, table, &["--take-over"]).ok();
+    adopt(outbox, table, &["--remove"]).fails(65, &["1 events", "let a relay publish them first"]);
     let relay = RelayProcess::start(&outbox.database.dsn(), &ably);
-    wait_until(&client, "select count(*) = 1 from outbox.event where status = 'published'").await;
+    wait_until(client, "select count(*) = 1 from outbox.event where status = 'published'").await;
     assert_eq!(relay.terminate(), Some(0));
-    adopt(&outbox, MAPPED_TABLE, &["--remove"]).ok();
-    assert_eq!(dump(&outbox, &["--schema-only"]), shape);
+    adopt(outbox, table, &["--remove"]).ok();
+    assert_eq!(dump(outbox, &["--schema-only"]), shape);
     let left: i64 = client
         .query_one(
             "select (select count(*) from pg_proc where proname like 'adopted%') + (select count(*) from outbox.adopted)",

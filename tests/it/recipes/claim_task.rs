@@ -13,7 +13,8 @@ pub(super) async fn claim_task(
     let update =
         "update tasks set employee_id = $2 where id = $1 and employee_id is null returning id";
     transaction.query_one(update, &[&task_id, &employee_id]).await?;
-    let payload = serde_json::json!({ "taskId": task_id, "employeeId": employee_id });
+    let claimed_at = jiff::Timestamp::now().to_string();
+    let payload = serde_json::json!({ "taskId": task_id, "employeeId": employee_id, "claimedAt": claimed_at });
     // `::text::jsonb`: so the driver need not know about JSON.
     let enqueue =
         "select outbox.enqueue($1, 'kitchen.task.claimed', $2::text::jsonb, 'KitchenTask', $3)";

@@ -69,6 +69,87 @@ fn the_contracts_example_is_valid_spread_over_lines_or_not() {
 }
 
 #[test]
+fn the_three_events_of_the_kitchen_are_valid_and_their_rules_have_paths() {
+    let event = |kind: &str, rest: &Value| {
+        let mut event: Value = serde_json::from_str(EVENT).unwrap();
+        event["eventType"] = format!("kitchen.task.{kind}").into();
+        // Extra fields are allowed.
+        event["payload"] = json!({ "taskId": "task-123", "employeeId": "e-1", "more": [1] });
+        event["payload"].as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        event.to_string()
+    };
+    let at = "2026-01-23T10:30:00.000Z";
+    let good = [
+        event("claimed", &json!({ "claimedAt": at })),
+        event("released", &json!({ "releasedAt": at })),
+        event("progress", &json!({ "progressPercent": 100, "updatedAt": at })),
+    ];
+    let types = ["claimed", "released", "progress"].map(|kind| format!("kitchen.task.{kind}"));
+    let answers = types.map(|name| json!({ "valid": true, "eventType": name }));
+    assert_eq!(validate(&good.join("\n")), (Some(0), answers.to_vec()));
+    for (kind, rest, path, message) in [
+        ("claimed", json!({}), "claimedAt", "is required"),
+        (
+            "released",
+            json!({ "releasedAt": "2026-01-23T10:30:00+01:00" }),
+            "releasedAt",
+            "must be in UTC and end with Z",
+        ),
+        ("progress", json!({ "updatedAt": at }), "progressPercent", "is required"),
+        (
+            "progress",
+            json!({ "updatedAt": at, "progressPercent": 101 }),
+            "progressPercent",
+            "must be at most 100",
+        ),
+        (
+            "progress",
+            json!({ "updatedAt": at, "progressPercent": 0.5 }),
+            "progressPercent",
+            "must be of type integer",
+        ),
+        ("progress", json!({ "updatedAt": "now", "progressPercent": 0 }), "updatedAt", "must be"),
+    ] {
+        let (code, answers) = validate(&event(kind, &rest));
+        let problem = &answers[0]["problems"][0];
+        assert_eq!((code, &problem["path"]), (Some(65), &json!(format!("/payload/{path}"))));
+        assert!(problem["message"].as_str().unwrap().starts_with(message), "{problem}");
+    }
+}
+
+#[test]
+fn what_schemas_refer_to_elsewhere_is_refused_and_nobody_asks_for_it() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/x.json", server.local_addr().unwrap());
+    let at_start = [
+        ("$ref", json!({ "items": { "$ref": url } })),
+        ("$ref", json!({ "$ref": format!("{url}#/a") })),
+        ("$dynamicRef", json!({ "$dynamicRef": url })),
+        ("$schema", json!({ "$schema": url })),
+        ("$ref", json!({ "$id": url, "$ref": "y.json" })),
+    ];
+    for (word, schema) in at_start {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.b.json"), schema.to_string()).unwrap();
+        let (code, stdout, stderr) =
+            run(&["events", "validate", "--registry", "."], directory.path(), EVENT);
+        assert_eq!((code, stdout.as_str()), (Some(78), ""), "{schema}");
+        assert!(stderr.contains("a.b.json: ") && stderr.contains(word), "{stderr}");
+    }
+    // An address of its own is a name and no more.
+    let directory = tempfile::tempdir().unwrap();
+    let named = json!({ "$id": url, "$defs": { "n": { "type": "number" } }, "properties": { "n": { "$ref": "#/$defs/n" } } });
+    std::fs::write(directory.path().join("kitchen.x.json"), named.to_string()).unwrap();
+    let input = EVENT.replace("kitchen.task.claimed", "kitchen.x");
+    let (code, _, stderr) =
+        run(&["events", "validate", "--registry", "."], directory.path(), &input);
+    assert_eq!(code, Some(0), "{stderr}");
+    let asked = server.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "somebody has connected");
+}
+
+#[test]
 fn every_line_has_its_answer_and_one_that_is_not_valid_makes_the_exit_code_65() {
     let good = EVENT.replace('\n', " ");
     let input = [&good, "{\"broken", &good.replace("\"taskId\": \"task-123\", ", ""), "7", &good]

@@ -187,8 +187,11 @@ async fn generated_typescript_and_zod_compile_under_strict_and_read_real_message
     let messages: Vec<Value> = real_messages().await.iter().map(message).collect();
     let expected: Vec<Value> = events().iter().map(|(.., says)| json!({"says": says})).collect();
     assert_eq!(consume(&directory, &messages), expected);
+    zod_judges_as_the_registry(&directory, &messages, &expected);
+}
 
-    // Zod refuses what the registry refuses, at the same place.
+/// Zod refuses what the registry refuses, at the same place, and takes what it takes.
+fn zod_judges_as_the_registry(directory: &Path, messages: &[Value], expected: &[Value]) {
     let (registry, mut wrong) = (registry(), Vec::new());
     for (index, pointer, value) in [
         (0, "/data/payload/taskId", json!("")),
@@ -202,6 +205,17 @@ async fn generated_typescript_and_zod_compile_under_strict_and_read_real_message
         (3, "/data/payload/ship to/zip", json!("8010")),
         (3, "/data/payload/orderId", json!("no uuid")),
         (3, "/data/tenantId", json!("")),
+        (3, "/data/tenantId", json!(" \u{85}")),
+        (3, "/data/tenantId", json!("a:b")),
+        (3, "/data/tenantId", json!("*")),
+        (3, "/data/tenantId", json!("a,b")),
+        (3, "/data/tenantId", json!("[a")),
+        (3, "/data/tenantId", json!("a\n")),
+        (3, "/data/tenantId", json!("a\u{9f}")),
+        (3, "/data/tenantId", json!("é".repeat(1_021))),
+        (3, "/data/aggregateId", json!("\u{a0}")),
+        (3, "/data/occurredAt", json!("2026-01-23t10:30:00Z")),
+        (3, "/data/occurredAt", json!("2026-01-23T10:30:00z")),
         (3, "/data/version", json!(2)),
     ] {
         let mut message = messages[index].clone();
@@ -211,8 +225,14 @@ async fn generated_typescript_and_zod_compile_under_strict_and_read_real_message
         assert!(problems.as_slice().iter().any(|p| p.path == path), "{path}: {problems}");
         wrong.push((path.trim_start_matches('/'), message));
     }
+    for tenant in ["a[b", "é".repeat(1_020).as_str(), "a b/ü\u{feff}"] {
+        let mut message = messages[0].clone();
+        message["data"]["tenantId"] = tenant.into();
+        assert!(registry.check(&message["data"]).is_ok());
+        assert_eq!(consume(directory, &[message]), expected[..1], "{tenant}");
+    }
     let answers =
-        consume(&directory, &wrong.iter().map(|(_, message)| message.clone()).collect::<Vec<_>>());
+        consume(directory, &wrong.iter().map(|(_, message)| message.clone()).collect::<Vec<_>>());
     for ((path, _), answer) in wrong.iter().zip(answers) {
         // In recursive types and unions zod may stop above.
         let paths = answer["paths"].as_array().unwrap_or_else(|| panic!("{path}: {answer}"));
@@ -237,6 +257,19 @@ fn one_json_schema_says_the_same_as_the_registry() {
         "occurredAt": "2026-01-23T10:30:00Z", "eventType": event_type, "payload": payload,
     });
     assert_eq!(validator.check_payload("an.envelope", &envelope), Ok(()));
+    for (name, value) in [
+        ("tenantId", "a:b"),
+        ("tenantId", "[a"),
+        ("tenantId", "a\n"),
+        ("tenantId", " "),
+        ("aggregateId", " "),
+        ("occurredAt", "2026-01-23t10:30:00Z"),
+    ] {
+        let mut wrong = envelope.clone();
+        wrong[name] = value.into();
+        let problems = validator.check_payload("an.envelope", &wrong).unwrap_err();
+        assert_eq!(problems.as_slice()[0].path, format!("/payload/{name}"), "{value:?}");
+    }
     envelope["payload"]["taskId"] = json!("");
     assert!(validator.check_payload("an.envelope", &envelope).is_err());
 }

@@ -160,3 +160,28 @@ async fn without_the_setting_it_fails_and_no_link_opens_anything() {
         assert!(relay.log().iter().any(|line| line.to_string().contains(name)), "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_a_link_has_the_headers_of_any_other() {
+    let site = Site::new("linkheaders").await;
+    let mut settings = BY_REFERENCE.to_vec();
+    settings.push(("OUTBOX_RELAY_MESSAGE_HEADERS", "on"));
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let sql = "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, traceparent) values \
+               ('a', 'Task', 't-1', 'k.task.done', jsonb_build_object('n', $1::int8, 'text', repeat('x', $2)), '{\"region\": \"eu\"}', $3)";
+    // The second is larger than what a claim reads at all; with the last they could be a group.
+    for (n, characters) in [(0_i64, 70_000), (1, 20_000_000), (2, 1)] {
+        site.client.execute(sql, &[&n, &characters, &trace]).await.unwrap();
+    }
+    let relay = site.relay(&settings);
+    let got = site.ably.wait_for(3).await;
+    let links = got.iter().filter(|one| one.envelope["payload"]["payloadRef"].is_string());
+    assert_eq!(links.count(), 2);
+    let expected = json!({ "headers": {
+        "eventType": "k.task.done", "aggregateType": "Task", "aggregateId": "t-1", "traceparent": trace, "region": "eu",
+    } });
+    for message in site.ably.accepted_whole().await {
+        assert_eq!(message["extras"], expected, "{}", message["id"]);
+    }
+    assert_eq!(relay.terminate(), Some(0));
+}

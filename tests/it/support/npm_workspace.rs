@@ -12,7 +12,12 @@ use super::recipe_page::Page;
 static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(build);
 
 /// The pages whose files are TypeScript.
-const PAGES: [&str; 2] = ["prisma", "drizzle"];
+const PAGES: [&str; 3] = ["prisma", "drizzle", "pg"];
+
+/// Where the package is installed, `node_modules/outbox-relay`.
+pub(crate) fn root() -> &'static Path {
+    &WORKSPACE
+}
 
 /// A compiled script of the workspace, such as `client/enqueue`.
 pub(crate) fn script(name: &str) -> PathBuf {
@@ -25,13 +30,14 @@ fn build() -> PathBuf {
     if base.exists() {
         fs::remove_dir_all(&base).expect("remove what the last run built");
     }
-    let (package, workspace) = (base.join("package"), base.join("workspace"));
+    // As in the repository, or the package's own scripts would not find the licences.
+    let (package, workspace) = (base.join("clients/typescript"), base.join("workspace"));
     let installed = root.join("tests/js/node_modules");
     assert!(
         installed.join("typescript").is_dir(),
         "TypeScript is not installed; run: npm ci --prefix tests/js"
     );
-    build_package(root, &package, &installed);
+    build_package(root, &base, &package, &installed);
     copy(&root.join("tests/js/client"), &workspace.join("client"));
     copy(&root.join("tests/js/recipes"), &workspace.join("recipes"));
     let modules = workspace.join("node_modules");
@@ -54,6 +60,11 @@ fn build() -> PathBuf {
         }
     }
     let prisma = workspace.join("docs/prisma");
+    // The package's own page has the same client.
+    for (name, text) in Page::at("clients/typescript/README.md").files {
+        fs::write(prisma.join(name), text).unwrap();
+    }
+    fs::copy(workspace.join("client/events.ts"), prisma.join("events.ts")).unwrap();
     // `generate` asks for the engine of `migrate`, which it does not use and which is no npm package.
     let unused = std::env::current_exe().unwrap();
     run(Command::new("node")
@@ -70,18 +81,21 @@ fn build() -> PathBuf {
     workspace
 }
 
-/// Compiles the package and packs it as `npm publish` would.
-fn build_package(root: &Path, package: &Path, installed: &Path) {
+/// Packs the package by the very command and scripts by which it is published.
+fn build_package(root: &Path, base: &Path, package: &Path, installed: &Path) {
     copy(&root.join("clients/typescript/src"), &package.join("src"));
     for file in ["package.json", "tsconfig.json", "README.md"] {
         fs::copy(root.join("clients/typescript").join(file), package.join(file)).unwrap();
     }
     for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
-        fs::copy(root.join(file), package.join(file)).unwrap();
+        fs::copy(root.join(file), base.join(file)).unwrap();
     }
     std::os::unix::fs::symlink(installed, package.join("node_modules")).unwrap();
-    run(tsc(installed).current_dir(package));
-    run(Command::new("npm").args(["pack", "--ignore-scripts", "--silent"]).current_dir(package));
+    // What lies about in a working copy is not published.
+    for stray in ["notes.md", ".env"] {
+        fs::write(package.join(stray), "TOKEN=secret").unwrap();
+    }
+    run(Command::new("npm").args(["pack", "--silent"]).current_dir(package));
     let mut archives = fs::read_dir(package).unwrap().map(|entry| entry.unwrap().path());
     let archive = archives.find(|path| path.extension().is_some_and(|e| e == "tgz")).unwrap();
     fs::rename(archive, package.join("package.tgz")).unwrap();

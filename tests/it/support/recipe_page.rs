@@ -19,9 +19,13 @@ pub(crate) struct Page {
 impl Page {
     /// `docs/recipes/NAME.md`.
     pub(crate) fn read(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes").join(name);
-        let text = std::fs::read_to_string(path.with_extension("md")).expect("the page");
-        Self::parse(&text)
+        Self::at(&format!("docs/recipes/{name}.md"))
+    }
+
+    /// A page anywhere in the repository.
+    pub(crate) fn at(path: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        Self::parse(&std::fs::read_to_string(path).expect("the page"))
     }
 
     fn parse(text: &str) -> Self {

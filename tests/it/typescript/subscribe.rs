@@ -10,7 +10,7 @@ use crate::support::local_ably::LocalAbly;
 use crate::support::npm_workspace;
 use crate::support::outbox::{Outbox, insert, wait_until};
 use crate::support::postgres::TestClient;
-use crate::support::relay::RelayProcess;
+use crate::support::relay::{RelayCommand, RelayProcess};
 
 const ALL_PUBLISHED: &str =
     "select not exists (select from outbox.event where status <> 'published')";
@@ -266,4 +266,44 @@ async fn a_wrong_key_is_an_error_and_not_a_wait() {
     assert_eq!((&refused["code"], &refused["listeners"]), (&json!(40_101), &json!(0)));
     assert_eq!(run.end().await, Some(0));
     emulator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_by_reference_are_fetched_and_a_link_elsewhere_is_not() {
+    let (outbox, ably) = (Outbox::create("ts_payloads").await, LocalAbly::start().await);
+    let client = outbox.connect().await;
+    // Links name the port before the relay listens on it.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}");
+    let options = json!({ "payloadUrl": format!("{url}/") });
+    let mut subscriber = subscriber(&ably.url(), &options).await;
+    let relay = RelayCommand::new(&outbox.database.dsn(), &ably)
+        .env("OUTBOX_RELAY_MESSAGE_OVERSIZE", "reference")
+        .env("OUTBOX_RELAY_PAYLOAD_URL", &url)
+        .env("OUTBOX_RELAY_PAYLOAD_SECRET", "thirty-two-characters-or-more-of-chance")
+        .env("OUTBOX_RELAY_HTTP_LISTEN", &address.to_string())
+        .start();
+    relay.wait_for_log("answering on", 1);
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let other = format!("http://{}/events/x/payload", elsewhere.local_addr().unwrap());
+    insert(&client, "a", r#"{"n": 0}"#).await;
+    let large = json!({ "n": 1, "text": "ü".repeat(100_000) });
+    insert(&client, "a", &large.to_string()).await;
+    let dead = format!("{url}/events/none/payload?expires=1&signature=x");
+    let dead = insert(&client, "a", &json!({ "payloadRef": dead }).to_string()).await;
+    insert(&client, "a", &json!({ "payloadRef": other }).to_string()).await;
+    insert(&client, "a", r#"{"n": 4}"#).await;
+    for n in [json!(0), json!(1), Value::Null, json!(4)] {
+        assert_eq!(subscriber.next("event").await["n"], n, "{:?}", subscriber.passed_over);
+    }
+    let errors = subscriber.passed_over.iter().filter(|line| line["type"] == "error");
+    let [error] = errors.collect::<Vec<_>>()[..] else { panic!("{:?}", subscriber.passed_over) };
+    let message = error["message"].as_str().unwrap();
+    assert_eq!(error["name"], "PayloadError");
+    assert!(message.contains(&dead) && message.contains("the relay answers 403"), "{message}");
+    let asked = elsewhere.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(asked, Err(std::io::ErrorKind::WouldBlock), "a link elsewhere was followed");
+    assert_eq!(relay.terminate(), Some(0));
+    assert_eq!(subscriber.end().await, Some(0));
 }

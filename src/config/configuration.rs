@@ -68,7 +68,9 @@ impl Configuration {
     pub fn adopt(&mut self, other: &Self, keys: &[&str]) {
         for key in keys {
             match *key {
-                "ably.api_key" => self.settings.ably_api_key.clone_from(&other.settings.ably_api_key),
+                "ably.api_key" => {
+                    self.settings.ably_api_key.clone_from(&other.settings.ably_api_key)
+                }
                 "relay.channel_rate" => self.settings.channel_rate = other.settings.channel_rate,
                 "log.level" => self.settings.log_level.clone_from(&other.settings.log_level),
                 _ => continue,

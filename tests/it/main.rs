@@ -37,6 +37,7 @@ mod producers;
 mod readme;
 mod recipes;
 mod registry;
+mod reload;
 mod retention;
 mod routing;
 mod secrets;

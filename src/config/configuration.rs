@@ -69,7 +69,7 @@ impl Configuration {
         for key in keys {
             match *key {
                 "ably.api_key" => {
-                    self.settings.ably_api_key.clone_from(&other.settings.ably_api_key)
+                    self.settings.ably_api_key.clone_from(&other.settings.ably_api_key);
                 }
                 "relay.channel_rate" => self.settings.channel_rate = other.settings.channel_rate,
                 "log.level" => self.settings.log_level.clone_from(&other.settings.log_level),

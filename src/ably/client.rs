@@ -131,6 +131,14 @@ impl Client {
         self.bases.first().map_or(("", None), Base::server)
     }
 
+    /// Goes on with another key of the same app; requests that are out end with the old one.
+    ///
+    /// # Errors
+    /// When it does not fit into a header; the old one stays.
+    pub fn replace_key(&self, key: ApiKey) -> Result<(), AblyError> {
+        self.transport.replace_key(key).map_err(AblyError::Http)
+    }
+
     /// Publishes specs: one result each, in their order, within
     /// [`ClientConfig::retry_duration_max`].
     ///

@@ -68,6 +68,11 @@ impl ApiKey {
         &self.name
     }
 
+    /// The app that it belongs to. Ably knows ids and channels per app.
+    pub fn app(&self) -> &str {
+        self.name.split_once('.').map_or("", |(app, _)| app)
+    }
+
     /// The value of the `Authorization` header.
     pub(super) fn authorization(&self) -> SecretString {
         let pair = format!("{}:{}", self.name, self.secret.expose_secret());
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn a_key_is_a_name_and_a_secret() {
         let key = ApiKey::parse(" app1.key-2:s3cret:with/odd+chars= \n").unwrap();
-        assert_eq!(key.name(), "app1.key-2");
+        assert_eq!((key.name(), key.app()), ("app1.key-2", "app1"));
         assert_eq!(
             key.authorization().expose_secret(),
             "Basic YXBwMS5rZXktMjpzM2NyZXQ6d2l0aC9vZGQrY2hhcnM9"

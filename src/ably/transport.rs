@@ -1,7 +1,7 @@
 //! One request to one host over reqwest, and its answer reduced to what decides.
 
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -48,9 +48,25 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// Held for a copy; another key may take its place.
+    identity: Mutex<Identity>,
+}
+
+/// As whom requests are sent.
+#[derive(Debug, Clone)]
+struct Identity {
     key: Arc<ApiKey>,
     /// For requests that Ably must know us for.
     authorization: HeaderValue,
+}
+
+impl Identity {
+    fn new(key: ApiKey) -> Result<Self, String> {
+        let mut authorization = HeaderValue::from_str(key.authorization().expose_secret())
+            .map_err(|_| "the key does not fit into a header".to_owned())?;
+        authorization.set_sensitive(true);
+        Ok(Self { key: Arc::new(key), authorization })
+    }
 }
 
 impl Transport {
@@ -64,9 +80,7 @@ impl Transport {
         connect_timeout: Duration,
         proxied: bool,
     ) -> Result<Self, String> {
-        let mut authorization = HeaderValue::from_str(key.authorization().expose_secret())
-            .map_err(|_| "the key does not fit into a header".to_owned())?;
-        authorization.set_sensitive(true);
+        let identity = Mutex::new(Identity::new(key)?);
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .default_headers(constant_headers())
@@ -83,12 +97,26 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| root_cause(&error))?;
-        Ok(Self { http, key: Arc::new(key), authorization })
+        Ok(Self { http, identity })
     }
 
     /// `appId.keyId`.
-    pub(super) fn key_name(&self) -> &str {
-        self.key.name()
+    pub(super) fn key_name(&self) -> String {
+        self.identity().key.name().to_owned()
+    }
+
+    /// Sends later requests with another key; those that are out end with the one they have.
+    ///
+    /// # Errors
+    /// When it does not fit into a header; the old one stays.
+    pub(super) fn replace_key(&self, key: ApiKey) -> Result<(), String> {
+        let identity = Identity::new(key)?;
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+        Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a call to one host.
@@ -103,22 +131,23 @@ impl Transport {
         time: Duration,
     ) -> Result<Answer, String> {
         let until = Instant::now() + time;
+        let Identity { key, authorization } = self.identity();
         let request = match call {
             Call::Get(path) => self.http.get(base.url(path)),
             Call::Post(path, body) => self
                 .http
                 .post(base.url(path))
-                .header(AUTHORIZATION, self.authorization.clone())
+                .header(AUTHORIZATION, authorization)
                 .header(CONTENT_TYPE, "application/json")
                 // Bytes are shared: every host gets the very same ones.
                 .body(body.clone()),
         };
         let mut response = match timeout_at(until, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.clean(&what_happened(&error))),
+            Ok(Err(error)) => return Err(one_line(&key.redact(what_happened(&error)))),
             Err(_) => return Err(format!("no answer within {} ms", time.as_millis())),
         };
-        let mut answer = self.head(&response);
+        let mut answer = head(&response, key);
         answer.body = match timeout_at(until, read(&mut response)).await {
             Ok(Ok(body)) => body,
             Ok(Err(error)) => Body::Broken(what_happened(&error)),
@@ -126,25 +155,21 @@ impl Transport {
         };
         Ok(answer)
     }
+}
 
-    fn head(&self, response: &reqwest::Response) -> Answer {
-        let headers = response.headers();
-        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let own = |name: &'static str| text(&HeaderName::from_static(name));
-        Answer {
-            status: response.status().as_u16(),
-            header_code: own("x-ably-errorcode").and_then(|code| code.trim().parse().ok()),
-            header_message: own("x-ably-errormessage").map(str::to_owned),
-            content_type: text(&CONTENT_TYPE).unwrap_or_default().to_owned(),
-            retry_after: text(&RETRY_AFTER).and_then(|value| retry_after(value, text(&DATE))),
-            from_cloudfront: text(&SERVER).is_some_and(|v| v.eq_ignore_ascii_case("cloudfront")),
-            body: Body::Whole(Bytes::new()),
-            key: Arc::clone(&self.key),
-        }
-    }
-
-    fn clean(&self, text: &str) -> String {
-        one_line(&self.key.redact(text.to_owned()))
+fn head(response: &reqwest::Response, key: Arc<ApiKey>) -> Answer {
+    let headers = response.headers();
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = |name: &'static str| text(&HeaderName::from_static(name));
+    Answer {
+        status: response.status().as_u16(),
+        header_code: own("x-ably-errorcode").and_then(|code| code.trim().parse().ok()),
+        header_message: own("x-ably-errormessage").map(str::to_owned),
+        content_type: text(&CONTENT_TYPE).unwrap_or_default().to_owned(),
+        retry_after: text(&RETRY_AFTER).and_then(|value| retry_after(value, text(&DATE))),
+        from_cloudfront: text(&SERVER).is_some_and(|v| v.eq_ignore_ascii_case("cloudfront")),
+        body: Body::Whole(Bytes::new()),
+        key,
     }
 }
 

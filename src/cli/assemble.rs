@@ -149,10 +149,15 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             again: WakeConfig::AGAIN,
         },
         canary_interval: settings.canary_interval,
-        channel_rate: u32::try_from(settings.channel_rate).unwrap_or(u32::MAX),
+        channel_rate: channel_rate(settings),
         grace: settings.shutdown_grace,
         once,
     }
+}
+
+/// Publishes a second to one channel.
+pub(super) fn channel_rate(settings: &Settings) -> u32 {
+    u32::try_from(settings.channel_rate).unwrap_or(u32::MAX)
 }
 
 /// Where the relay answers, if anywhere.

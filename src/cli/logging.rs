@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, prelude::*, reload};
 
 use super::failure::Failure;
 use crate::config::{Environment, LogFormat, Settings};
@@ -52,16 +52,38 @@ impl Colours {
     }
 }
 
+/// What is logged, changeable while the process runs.
+#[derive(Debug, Clone)]
+pub(super) struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    /// Logs by another `log.level` from now on.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn set(&self, level: &str) -> Result<(), Failure> {
+        self.0
+            .reload(filter(level)?)
+            .map_err(|error| Failure::internal(format!("log.level: {error}")))
+    }
+}
+
 /// Sends every event and every `log` record of this process to stderr; with `sources` each line names its
 /// thread, which is called as its source is.
 ///
 /// # Errors
 /// When logging was started before.
-pub(super) fn start(settings: &Settings, colours: Colours, sources: bool) -> Result<(), Failure> {
+pub(super) fn start(
+    settings: &Settings,
+    colours: Colours,
+    sources: bool,
+) -> Result<Level, Failure> {
     let terminal = io::stderr().is_terminal();
-    subscriber(settings, colours, terminal, sources, io::stderr)?
+    let (subscriber, level) = subscriber(settings, colours, terminal, sources, io::stderr)?;
+    subscriber
         .try_init()
-        .map_err(|error| Failure::internal(format!("logging does not start: {error}")))
+        .map_err(|error| Failure::internal(format!("logging does not start: {error}")))?;
+    Ok(level)
 }
 
 fn subscriber<W>(
@@ -70,11 +92,12 @@ fn subscriber<W>(
     terminal: bool,
     threads: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, Failure>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Level), Failure>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = filter(&settings.log_level)?.and(filter_fn(is_fit_to_print));
+    let (level, handle) = reload::Layer::new(filter(&settings.log_level)?);
+    let filter = level.and(filter_fn(is_fit_to_print));
     let pretty = match settings.log_format {
         LogFormat::Auto => terminal,
         LogFormat::Pretty => true,
@@ -87,7 +110,8 @@ where
         // `timestamp`, `level`, `target`, `message` and the fields, all on the top level.
         layer.json().flatten_event(true).with_span_list(false).with_ansi(false).boxed()
     };
-    Ok(Box::new(tracing_subscriber::registry().with(layer.with_filter(filter))))
+    let subscriber = Box::new(tracing_subscriber::registry().with(layer.with_filter(filter)));
+    Ok((subscriber, Level(handle)))
 }
 
 fn filter(level: &str) -> Result<Targets, Failure> {
@@ -147,7 +171,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let colours = Colours::of(&sources.environment);
-        let subscriber =
+        let (subscriber, _) =
             subscriber(&settings, colours, terminal, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, events);
         let bytes = lines.0.lock().unwrap().clone();

@@ -1,7 +1,7 @@
 //! The commands of the binary: parse, read the settings, log, run, map to an exit code.
 //!
 //! Reading order: [`main`] here, then `args` (what was typed), `failure` (how a command ends),
-//! `logging`, `signals`, `sources` (several databases), `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
+//! `logging`, `signals`, `sources` (several databases), `reload` (settings that change), `supervisor`, `output`, `operate` (what operators' commands share), `table`, and one file a
 //! command.
 
 mod adopt;
@@ -27,6 +27,7 @@ mod output;
 mod pause;
 mod progress;
 mod prune;
+mod reload;
 mod run;
 mod scrub;
 mod shell;
@@ -64,6 +65,18 @@ struct Context {
     stop: CancellationToken,
     /// The databases of a `run` that has several.
     sources: Vec<sources::Source>,
+    /// What the settings were read from.
+    given: Sources,
+    /// What is logged.
+    level: logging::Level,
+}
+
+/// What is there before there is a runtime.
+struct Common {
+    configuration: Configuration,
+    given: Sources,
+    several: Vec<sources::Source>,
+    level: logging::Level,
 }
 
 /// Runs the command line; the exit codes are in `--help`.
@@ -108,7 +121,7 @@ fn execute(args: Args) -> Result<(), Failure> {
         dir: PathBuf::new(),
     };
     let mut configuration = config::load(&sources, args.command.needs())?;
-    let several = sources::load(args.command.sources(), &sources)?;
+    let several: Vec<sources::Source> = sources::load(args.command.sources(), &sources)?;
     // The lines of `dev` are its events; what its relay says between them is for those who ask.
     if matches!(args.command, Command::Dev(_))
         && *configuration.origin("log.level") == Origin::Default
@@ -118,11 +131,12 @@ fn execute(args: Args) -> Result<(), Failure> {
     if matches!(args.command, Command::Top(_)) {
         configuration.settings.log_level = top::LOG_LEVEL.to_owned();
     }
-    logging::start(&configuration.settings, colours, !several.is_empty())?;
+    let level = logging::start(&configuration.settings, colours, !several.is_empty())?;
     let of_sources = several.iter().flat_map(sources::Source::warnings);
     for warning in configuration.warnings.iter().chain(of_sources) {
         tracing::warn!("{warning}");
     }
+    let common = Common { configuration, given: sources, several, level };
     // A relay has less to do than one thread can (0.01 s of CPU per 1,000 events), and an event passes half a dozen
     // tasks on its way: waking another thread for each made the median of its latency twice as long.
     let mut builder = if matches!(args.command, Command::Run(_)) {
@@ -134,7 +148,7 @@ fn execute(args: Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("the runtime does not start: {error}")))?;
-    let outcome = runtime.block_on(execute_until_done(args.command, configuration, several));
+    let outcome = runtime.block_on(execute_until_done(args.command, common));
     runtime.shutdown_timeout(RUNTIME_SHUTDOWN_MAX);
     outcome
 }
@@ -156,16 +170,13 @@ fn config_file(command: &Command) -> Option<PathBuf> {
     if let Command::Config(options) = command { options.file().cloned() } else { None }
 }
 
-async fn execute_until_done(
-    command: Command,
-    configuration: Configuration,
-    sources: Vec<sources::Source>,
-) -> Result<(), Failure> {
+async fn execute_until_done(command: Command, common: Common) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     // Dropped at the end, which ends the watcher: nobody outlives the command.
     let mut watchers = JoinSet::new();
     signals::watch(&mut watchers, stop.clone())?;
-    let context = Context { configuration, stop, sources };
+    let Common { configuration, given, several, level } = common;
+    let context = Context { configuration, stop, sources: several, given, level };
     match command {
         Command::Run(options) => run::execute(&options, &context).await,
         Command::Health(options) => health::execute(&options, &context).await,

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
+use super::reload::{self, Live};
 use super::sources::Running;
 use super::supervisor::Supervisor;
-use super::{Context, assemble};
-use crate::config::{Configuration, Environment, Settings};
+use super::{Context, assemble, signals};
+use crate::config::{Environment, Settings};
 use crate::relay::health::Grade;
 use crate::relay::service::{Relay, Summary};
 use crate::store::session::Store;
@@ -37,6 +38,12 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     let supervisor = Supervisor::of(&Environment::of_process());
     // Ends with this function.
     let mut accompanied = JoinSet::new();
+    let live = Live::of(&context.configuration);
+    if !options.once {
+        let hang_up = signals::hang_up()?;
+        let reload = reload::Reload::new(context, &live, supervisor.clone());
+        accompanied.spawn(reload.run(hang_up, context.stop.clone()));
+    }
     let ended = if context.sources.is_empty() {
         let begun = |relay: &Relay| {
             if let Some(supervisor) = supervisor.clone() {
@@ -49,7 +56,7 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
                 ));
             }
         };
-        Box::pin(relay(&context.configuration, &context.stop, options.once, begun)).await
+        Box::pin(relay(&live, &context.stop, options.once, begun)).await
     } else {
         let running = Running::start(&context.sources, &context.stop, options.once)?;
         if let Some(supervisor) = supervisor.clone() {
@@ -67,11 +74,12 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
 
 /// Publishes from the database of one configuration; `begun` sees the relay before it runs.
 pub(super) async fn relay(
-    configuration: &Configuration,
+    live: &Live,
     stop: &CancellationToken,
     once: bool,
     begun: impl FnOnce(&Relay),
 ) -> Result<(), Failure> {
+    let configuration = &live.configuration();
     let settings = &configuration.settings;
     let store = assemble::store(settings, configuration.database_url()?)?;
     let direct = assemble::store(settings, configuration.direct_url()?)?;
@@ -83,6 +91,7 @@ pub(super) async fn relay(
         .with_validation(validation)
         .with_publication(assemble::publication(settings)?)
         .with_telemetry(Arc::clone(&telemetry));
+    live.runs(relay.adjust());
     begun(&relay);
     let ended = Box::pin(publish(relay, &store, once, settings, stop)).await;
     telemetry.end().await;

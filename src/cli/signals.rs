@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks, the second forces.
+//! SIGTERM and SIGINT: the first asks, the second forces. And SIGHUP.
 
 use std::process;
 use std::time::Duration;
@@ -31,6 +31,15 @@ pub(super) fn watch(tasks: &mut JoinSet<()>, stop: CancellationToken) -> Result<
         end_at_once(signals.next().await);
     });
     Ok(())
+}
+
+/// SIGHUP: read the settings again. Until this is called it ends the process, as it does everywhere.
+///
+/// # Errors
+/// When the operating system refuses a signal handler.
+pub(super) fn hang_up() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Failure::internal(format!("signals cannot be watched: {error}")))
 }
 
 #[expect(clippy::exit, reason = "whoever asks twice does not want to wait for anything")]

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Exit, Failure};
+use super::reload::Live;
 use super::run;
 use crate::config::{self, Configuration, Needs, Origin, Problem, Sources};
 use crate::relay::health::Grade;
@@ -34,9 +35,18 @@ pub(super) struct Source {
     /// What its file is called, without the ending.
     name: String,
     configuration: Configuration,
+    /// What they were read from.
+    given: Sources,
+    /// Those in force.
+    live: Live,
 }
 
 impl Source {
+    /// What it is called, what its settings are read from, and those in force.
+    pub(super) fn parts(&self) -> (&str, &Sources, &Live) {
+        (&self.name, &self.given, &self.live)
+    }
+
     /// What is not wrong with its file, but worth a line.
     pub(super) fn warnings(&self) -> &[Problem] {
         &self.configuration.warnings
@@ -82,7 +92,8 @@ pub(super) fn load(files: &[PathBuf], common: &Sources) -> Result<Vec<Source>, F
             let cause = format!("two sources are called {name}");
             return Err(Failure::new(Exit::Config, cause, "give their files different names"));
         }
-        all.push(Source { name, configuration });
+        let live = Live::of(&configuration);
+        all.push(Source { name, configuration, given: sources, live });
     }
     Ok(all)
 }
@@ -209,7 +220,7 @@ impl Thread {
         let mut pause = PAUSE_MIN;
         loop {
             let begun = Instant::now();
-            let relay = run::relay(&self.source.configuration, &self.stop, self.once, |relay| {
+            let relay = run::relay(&self.source.live, &self.stop, self.once, |relay| {
                 self.note(relay.monitor());
             });
             let work = AssertUnwindSafe(|| runtime.block_on(Box::pin(relay)));

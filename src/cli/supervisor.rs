@@ -19,6 +19,8 @@ pub(super) struct Supervisor {
     socket: OsString,
     /// Half of what systemd allows between two signs of life, as it recommends.
     watchdog: Option<Duration>,
+    /// Whether it has been told that this process is ready; before that nothing is reloaded for it.
+    ready: CancellationToken,
 }
 
 impl Supervisor {
@@ -30,7 +32,11 @@ impl Supervisor {
             .and_then(|micros| micros.parse::<u64>().ok())
             .filter(|micros| ours && *micros > 1)
             .map(|micros| Duration::from_micros(micros / 2));
-        Some(Self { socket: environment.get("NOTIFY_SOCKET")?.to_owned(), watchdog })
+        Some(Self {
+            socket: environment.get("NOTIFY_SOCKET")?.to_owned(),
+            watchdog,
+            ready: CancellationToken::new(),
+        })
     }
 
     /// Says `READY=1` when `ready` is cancelled and `STOPPING=1` when `stop` is, and shows signs of life from the
@@ -43,6 +49,7 @@ impl Supervisor {
     ) {
         ready.cancelled().await;
         self.tell("READY=1\nSTATUS=publishing");
+        self.ready.cancel();
         let mut beat = tokio::time::interval(self.watchdog.unwrap_or(Duration::from_secs(86_400)));
         let mut stopping = false;
         loop {
@@ -57,6 +64,23 @@ impl Supervisor {
                     self.stopping();
                 }
             }
+        }
+    }
+
+    /// Says `RELOADING=1`, if it has been told that this process is ready.
+    pub(super) fn reloading(&self) {
+        if self.ready.is_cancelled() {
+            // What systemd compares with the time of its own request; without it `notify-reload` would wait.
+            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+            let micros = now.map_or(0, |now| Duration::from(now).as_micros());
+            self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        }
+    }
+
+    /// Ends what [`Supervisor::reloading`] began.
+    pub(super) fn reloaded(&self) {
+        if self.ready.is_cancelled() {
+            self.tell("READY=1\nSTATUS=publishing");
         }
     }
 

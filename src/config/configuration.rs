@@ -1,6 +1,8 @@
 //! The settings together with where each came from.
 
-use secrecy::SecretString;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::problem::{Origin, Problem};
 use super::settings::Settings;
@@ -37,6 +39,48 @@ impl Configuration {
     pub fn origin(&self, key: &str) -> &Origin {
         let entry = self.entries.iter().find(|entry| entry.key == key);
         entry.map_or(&Origin::Default, |entry| &entry.origin)
+    }
+
+    /// The files that secrets were read from.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let of = |entry: &Resolved| match &entry.origin {
+            Origin::SecretFile { path, .. } => Some(Path::new(path).to_owned()),
+            Origin::Flag(_) | Origin::Environment(_) | Origin::File { .. } | Origin::Default => {
+                None
+            }
+        };
+        self.entries.iter().filter_map(of).collect()
+    }
+
+    /// The keys whose values differ in the other one, wherever they come from.
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |entry: &&Resolved| {
+            let theirs = other.entries.iter().find(|theirs| theirs.key == entry.key);
+            theirs.is_none_or(|theirs| theirs.shown != entry.shown)
+                || entry.shown.is_some()
+                    && self.settings.secret(entry.key).map(SecretString::expose_secret)
+                        != other.settings.secret(entry.key).map(SecretString::expose_secret)
+        };
+        self.entries.iter().filter(differs).map(|entry| entry.key).collect()
+    }
+
+    /// Takes over the values and origins of some keys from the other one.
+    pub fn adopt(&mut self, other: &Self, keys: &[&str]) {
+        for key in keys {
+            match *key {
+                "ably.api_key" => {
+                    self.settings.ably_api_key.clone_from(&other.settings.ably_api_key);
+                }
+                "relay.channel_rate" => self.settings.channel_rate = other.settings.channel_rate,
+                "log.level" => self.settings.log_level.clone_from(&other.settings.log_level),
+                _ => continue,
+            }
+            let theirs = other.entries.iter().find(|entry| entry.key == *key);
+            let ours = self.entries.iter_mut().find(|entry| entry.key == *key);
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                ours.clone_from(theirs);
+            }
+        }
     }
 
     /// `database.url`, if the command's [`super::Needs`] let it be read.

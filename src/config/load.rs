@@ -36,7 +36,7 @@ impl fmt::Debug for Flags {
 }
 
 /// Everything that settings are read from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sources {
     /// The command line's settings.
     pub flags: Flags,

@@ -93,6 +93,19 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The secret of a key; none for keys that hold none.
+    pub(super) fn secret(&self, key: &str) -> Option<&SecretString> {
+        match key {
+            "database.url" => self.database_url.as_ref(),
+            "database.direct_url" => self.direct_url.as_ref(),
+            "ably.api_key" => self.ably_api_key.as_ref(),
+            "http.token" => self.http_token.as_ref(),
+            "http.publish_token" => self.http_publish_token.as_ref(),
+            "payload.secret" => self.payload_secret.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Settings before anything was applied; [`super::load()`] fills every field from the table.
     pub(super) fn blank() -> Self {
         Self {
@@ -286,6 +299,17 @@ mod tests {
         settings.payload_secret = Some("hunter2".into());
         let debug = format!("{settings:#?}");
         assert!(!debug.contains("hunter2"), "{debug}");
+    }
+
+    #[test]
+    fn every_secret_is_found_by_its_key() {
+        let secrets = crate::config::table::SETTINGS.iter().filter(|s| s.kind.is_secret());
+        for setting in secrets {
+            let mut settings = Settings::blank();
+            let raw = crate::config::value::Raw::Word(setting.example.to_owned());
+            setting.kind.apply(&raw, &mut settings).unwrap();
+            assert!(settings.secret(setting.key).is_some(), "{}", setting.key);
+        }
     }
 
     #[test]

@@ -151,6 +151,7 @@ impl Coordinator {
                     self.asked = Some(asked);
                     self.woken(WokenBy::Request);
                 }
+                change = inputs.adjusted.changed() => self.adjust(&change),
                 () = patience(self.asked.as_ref()) => self.answer(),
                 Some(end) = listener.join_next() => return Err(listener_ended(end)),
                 () = sleep_until(next_summary) => {

@@ -37,7 +37,7 @@ use crate::telemetry::Telemetry;
 pub(super) struct Drain {
     pub(super) store: Store,
     pub(super) side: SideSession,
-    pub(super) ably: Client,
+    pub(super) ably: Arc<Client>,
     pub(super) appetite: Appetite,
     pub(super) floor: FloorWork,
     pub(super) plan_limits: PlanLimits,

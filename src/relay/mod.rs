@@ -3,8 +3,9 @@
 //! Reading order: [`wake`] (when), `drain` (what one batch does), [`plan`] (which events go together)
 //! and [`outcome`] (what an answer means), both pure, `inspection` (payloads and their schemas), `appetite` (how much the next one claims), `requests` and `fan_out` (how they travel), `listener` (how the bell
 //! is heard), `flag_work` (when it need not ring), `floor` and `floor_work` (where claims may begin), [`service`] and `coordinator` (all of it running); beside them [`housekeeping`] and [`archive_file`] (old
-//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside), [`payloads`] (what no message can hold).
+//! events), [`retention`] (the same on a schedule), [`metrics`], [`health`] and [`monitor`] (a relay from outside), [`payloads`] (what no message can hold), [`adjust`] (what changes while it runs).
 
+pub mod adjust;
 mod appetite;
 pub mod archive_file;
 mod asked;

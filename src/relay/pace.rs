@@ -45,6 +45,11 @@ impl ChannelPace {
         Self { rate, buckets: HashMap::new() }
     }
 
+    /// Goes on at another rate. What a channel is ahead of the old one counts no more.
+    pub(super) fn set_rate(&mut self, per_second: u32) {
+        *self = Self::new(per_second);
+    }
+
     /// Takes a token for a publish that was sent. Returns when the tenant may publish again, when that
     /// is not now.
     pub(super) fn sent(&mut self, tenant: &TenantId, now: Instant) -> Option<Instant> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::adjust::{self, Adjust, Adjusted};
 use super::appetite::Appetite;
 use super::asked::Asked;
 use super::coordinator::{Coordinator, Inputs};
@@ -85,7 +86,7 @@ pub enum RelayError {
 pub struct Relay {
     store: Store,
     direct: Store,
-    ably: Client,
+    ably: Arc<Client>,
     config: RelayConfig,
     retention: Option<RetentionConfig>,
     validation: Validation,
@@ -96,6 +97,8 @@ pub struct Relay {
     metrics: Arc<Metrics>,
     monitor: Monitor,
     requests: mpsc::Receiver<Asked>,
+    adjust: Adjust,
+    adjusted: Adjusted,
 }
 
 impl Relay {
@@ -105,6 +108,8 @@ impl Relay {
         let (monitor, requests) = Monitor::new(store.clone(), Arc::clone(&metrics));
         let (retention, validation) = (None, Validation::default());
         let publication = Publication::default();
+        let ably = Arc::new(ably);
+        let (adjust, adjusted) = adjust::channel(Arc::clone(&ably), config.channel_rate);
         Self {
             store,
             direct,
@@ -119,12 +124,19 @@ impl Relay {
             metrics,
             monitor,
             requests,
+            adjust,
+            adjusted,
         }
     }
 
     /// The relay from outside, as soon as it runs and while it does.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// What can be changed while it runs.
+    pub fn adjust(&self) -> Adjust {
+        self.adjust.clone()
     }
 
     /// Has it check payloads before they are published.
@@ -203,7 +215,7 @@ impl Relay {
             }
         }
         let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
-        let inputs = Inputs { bell, inbox, requests: self.requests };
+        let inputs = Inputs { bell, inbox, requests: self.requests, adjusted: self.adjusted };
         coordinator.run(shutdown, inputs, listener).await
     }
 }

@@ -38,6 +38,7 @@ mod producers;
 mod readme;
 mod recipes;
 mod registry;
+mod reload;
 mod retention;
 mod routing;
 mod secrets;

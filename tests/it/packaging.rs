@@ -118,6 +118,12 @@ async fn systemd_is_told_when_the_relay_is_ready_alive_and_stopping() {
     for _ in 0..3 {
         assert_eq!(said(), "WATCHDOG=1");
     }
+    // `ExecReload` is this signal: systemd is told when that begins and when it is over.
+    relay.signal(nix::sys::signal::Signal::SIGHUP);
+    let reload: Vec<_> =
+        std::iter::repeat_with(said).filter(|s| s != "WATCHDOG=1").take(2).collect();
+    assert!(reload[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reload:?}");
+    assert!(reload[1].starts_with("READY=1\n"), "{reload:?}");
     let client = outbox.connect().await;
     insert(&client, "a", "{\"n\":1}").await;
     ably.wait_for(1).await;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
 use super::Coordinator;
+use crate::relay::adjust::{Adjusted, Change};
 use crate::relay::asked::Asked;
 use crate::relay::drain::ClaimRead;
 use crate::relay::floor::Floor;
@@ -30,6 +31,7 @@ pub(in crate::relay) struct Inputs {
     pub(in crate::relay) bell: Arc<Notify>,
     pub(in crate::relay) inbox: mpsc::Receiver<Input>,
     pub(in crate::relay) requests: mpsc::Receiver<Asked>,
+    pub(in crate::relay) adjusted: Adjusted,
 }
 
 impl Coordinator {
@@ -103,6 +105,18 @@ impl Coordinator {
                 seen.in_words()
             );
         }
+    }
+
+    /// Somebody has changed a setting.
+    pub(super) fn adjust(&mut self, change: &Change) {
+        if let Some(rate) = change.channel_rate {
+            self.channels.set_rate(rate);
+        }
+        if change.key {
+            // The pause was the old key's; should the new one be refused too, it begins anew.
+            self.wake.handle(Input::Recovered, Instant::now());
+        }
+        self.wake.handle(Input::Notice, Instant::now());
     }
 
     /// Answers the request that is being served.

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::outbox::store_at;
 use crate::support::postgres::TestDatabase;
+use crate::support::ruby;
 
 fn run(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_outbox-relay"))
@@ -81,6 +82,23 @@ fn rails_and_django_files_hold_the_sql_as_it_is() {
             assert!(compiled.is_ok_and(|status| status.success()), "it is Python");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rails_runs_the_files_and_what_they_make_is_the_schema() {
+    if !ruby::has_active_record() {
+        eprintln!("not run: no Active Record for ruby; scripts/test installs it on Debian");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("migrate");
+    let (code, text) =
+        run(&["migrate", "print", "--format", "rails", "--out", out.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    let database = TestDatabase::create("railsfiles").await;
+    ruby::run("rails_migrate.rb", &database.url(), &out);
+    let store = store_at(&database.dsn(), "outbox");
+    assert_eq!(store.migrate_verify().await.unwrap(), [""; 0]);
 }
 
 #[test]

@@ -9,4 +9,5 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod recipe_page;
 pub(crate) mod relay;
+pub(crate) mod ruby;
 pub(crate) mod server_process;

@@ -216,9 +216,11 @@ impl ConnectError {
             _ => Kind::Other,
         };
         let mut error = Self::new(kind, format!("{message} (SQLSTATE {})", code.code()));
-        // Connection exceptions, exhausted resources, operator intervention, system errors.
+        // Connection exceptions, exhausted resources, operator intervention, system errors. And what only a
+        // prepared statement can be told, which is none of ours yet: a pooler's server still had it for a
+        // client that has left (PgBouncer 1.18, when that one had pipelined).
         error.transient |= kind == Kind::Other
-            && ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+            && ["08", "26", "42P05", "53", "57", "58"].iter().any(|c| code.code().starts_with(c));
         error.sqlstate = Some(code.code().to_owned());
         error
     }

@@ -9,8 +9,9 @@ use super::server::{Place, port, server};
 use super::{SECRET, remedy_of, run_fails};
 use crate::drain::assert_complete_and_in_order;
 use crate::support::local_ably::LocalAbly;
-use crate::support::outbox::{count, insert};
+use crate::support::outbox::{count, insert, store_at, wait_until};
 use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::connect;
 use crate::support::relay::{RelayCommand, RelayProcess};
 
 fn pooler(mode: &str) -> PgBouncer {
@@ -115,6 +116,34 @@ async fn a_pooler_that_nobody_told_of_is_noticed_and_lived_with() {
     let relay = start();
     relay.wait_until_listening();
     ends_well(relay, &place).await;
+}
+
+// On one thread: all statements leave at once.
+#[tokio::test]
+async fn a_client_whose_names_are_taken_leaves_no_answers_behind_for_the_next() {
+    let place = Place::with_outbox().await;
+    let pooler = pooler("transaction");
+    let url = pooler.url(&place.name);
+    // The driver's names for statements, which count up in a process, are taken from here on.
+    let taken: String = (0..9_000).map(|n| format!("prepare s{n} as select 1;")).collect();
+    connect(&url).await.batch_execute(&taken).await.unwrap();
+    // The second statement reads this table, so its answer comes long after the first one's refusal.
+    let admin = place.admin().await;
+    admin.batch_execute("begin; lock table outbox.redelivery").await.unwrap();
+    let refused = tokio::spawn({
+        let url = url.clone();
+        async move { store_at(&url, "outbox").session().await.map(drop) }
+    });
+    let waits = "select exists (select from pg_locks where relation = 'outbox.redelivery'::regclass and not granted)";
+    wait_until(&admin, waits).await;
+    for _ in 0..20 {
+        let next = connect(&url).await;
+        let answer =
+            tokio::time::timeout(Duration::from_secs(10), next.simple_query("select 4711"));
+        answer.await.expect("a server that nobody else waits for").expect("an answer of its own");
+    }
+    admin.batch_execute("commit").await.unwrap();
+    refused.await.unwrap().expect("a second try without prepared statements");
 }
 
 #[tokio::test]

@@ -101,7 +101,10 @@ async fn rails_runs_the_files_and_what_they_make_is_the_schema() {
     assert_eq!(store.migrate_verify().await.unwrap(), [""; 0]);
     // Ruby has its own ideas of backslashes, and of `#` with a brace.
     let own = crate::support::outbox::Outbox::create("railsown").await;
-    assert_eq!(sources(&database.connect().await).await, sources(&own.connect().await).await);
+    assert_eq!(
+        sources(&*database.connect().await).await,
+        sources(&*own.connect().await).await
+    );
 }
 
 /// Name and source of every function, and every CHECK.

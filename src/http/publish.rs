@@ -99,7 +99,9 @@ pub(super) fn limit(body: &[u8], query: Option<&str>) -> Result<usize, String> {
 }
 
 fn clamped(value: &Value) -> Result<usize, String> {
-    let whole = value.as_i64().or_else(|| value.as_u64().map(|_| i64::MAX));
+    // Beyond 64 bits, and written as 1e2, whole numbers are floats.
+    let float = value.as_f64().filter(|float| float.fract() == 0.0);
+    let whole = value.as_i64().or_else(|| format!("{:.0}", float?.clamp(1.0, 1e9)).parse().ok());
     let whole = whole.ok_or_else(|| {
         // Not repeated whole: a caller may have sent 64 KiB of it.
         let start: String = value.to_string().chars().take(40).collect();
@@ -134,6 +136,10 @@ mod tests {
             ("{\"limit\": -5}", None, 1),
             ("{\"limit\": 501}", None, 500),
             ("{\"limit\": 18446744073709551615}", None, 500),
+            ("{\"limit\": 99999999999999999999999999}", None, 500),
+            ("{\"limit\": -1e30}", None, 1),
+            ("{\"limit\": 1e2}", None, 100),
+            ("{\"limit\": 7.0}", None, 7),
             ("", Some("limit=20"), 20),
             ("", Some("a=b&limit=9000"), 500),
             ("{\"limit\": 3}", Some("limit=20"), 3),

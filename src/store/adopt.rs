@@ -208,6 +208,19 @@ async fn plan(
     if adoption.table.schema() == schema.as_str() {
         return unfit("the outbox itself cannot be adopted", "name the application's own table");
     }
+    relation.refuse_other_names()?;
+    if relation.hides_rows {
+        return unfit(
+            format!(
+                "row security is forced on {}'s owner, who would not find the rows of outcomes",
+                relation.name
+            ),
+            format!(
+                "alter table {} no force row level security, or give it to a role with bypassrls",
+                relation.name
+            ),
+        );
+    }
     let owners = owners(transaction, schema, &relation).await?;
     let mapping = Mapping::find(&relation, &adoption.wishes)?;
     probe(transaction, &relation, &mapping).await?;

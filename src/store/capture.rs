@@ -165,6 +165,7 @@ async fn plan(
     }
     refuse_names(capture)?;
     let relation = Relation::look_up(transaction, &capture.table).await?;
+    relation.refuse_other_names()?;
     let owners = owners(transaction, schema, &relation).await?;
     let mut keys: Vec<&Column> =
         relation.columns.iter().filter(|c| c.key_place.is_some()).collect();

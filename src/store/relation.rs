@@ -102,7 +102,8 @@ fn part(text: &str) -> Option<(String, &str)> {
     } else {
         let is_plain = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
         let end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
-        (text[..end].to_lowercase(), &text[end..])
+        // As PostgreSQL does in UTF8: no other letters than ASCII's.
+        (text[..end].to_ascii_lowercase(), &text[end..])
     };
     let fits = !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && !name.contains('\0');
     fits.then_some((name, rest))
@@ -127,6 +128,8 @@ pub struct Column {
     pub indexed: bool,
     /// Its place in the primary key, from 0.
     pub key_place: Option<i32>,
+    /// Whether it is computed from others, and so cannot be written.
+    pub generated: bool,
 }
 
 /// A table and its columns, in order.
@@ -140,12 +143,42 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Its partitions, at any depth.
     pub partitions: Vec<RelationName>,
+    /// The table that it is a partition or an heir of, quoted.
+    parent: Option<String>,
+    /// Whether other tables inherit from it, and are no partitions.
+    inherited: bool,
+    /// Whether its own owner sees only what its row security lets through.
+    pub hides_rows: bool,
 }
 
 impl Relation {
     /// The table itself and its partitions: each statement trigger is wanted on all of them.
     pub fn with_partitions(&self) -> impl Iterator<Item = &RelationName> {
         std::iter::once(&self.name).chain(&self.partitions)
+    }
+
+    /// Refuses what statements may write to by another name: triggers for statements fire for the table that is named.
+    ///
+    /// # Errors
+    /// [`StoreError::Unfit`] names the other table, or says how to keep its rows otherwise.
+    pub(super) fn refuse_other_names(&self) -> Result<(), StoreError> {
+        let name = &self.name;
+        let (cause, remedy) = match &self.parent {
+            Some(parent) => (
+                format!(
+                    "{name} is a part of {parent}: what is written by that name would be missed"
+                ),
+                format!("name {parent}; its partitions are then seen to as well"),
+            ),
+            None if self.inherited => (
+                format!(
+                    "other tables inherit from {name}, and what is written to them would be missed"
+                ),
+                "make it a partitioned table, or keep the rows in one table".to_owned(),
+            ),
+            None => return Ok(()),
+        };
+        Err(StoreError::Unfit { cause, remedy })
     }
 
     /// Looks a table up.
@@ -179,6 +212,9 @@ impl Relation {
             owner: first.try_get("owner")?,
             columns: rows.iter().map(column).collect::<Result<_, _>>()?,
             partitions: partitions.iter().map(partition).collect::<Result<_, StoreError>>()?,
+            parent: first.try_get("parent")?,
+            inherited: first.try_get("inherited")?,
+            hides_rows: first.try_get("hides_rows")?,
         })
     }
 }
@@ -194,6 +230,7 @@ fn column(row: &Row) -> Result<Column, StoreError> {
         default: row.try_get("default_value")?,
         indexed: row.try_get("indexed")?,
         key_place: (place >= 0).then_some(place),
+        generated: row.try_get("generated")?,
     })
 }
 
@@ -253,6 +290,7 @@ mod tests {
             ("Public.Orders", "public", "orders"),
             ("tenant.\"OutboxEvent\"", "tenant", "OutboxEvent"),
             ("\"a.b\".\"c\"\"d\"", "a.b", "c\"d"),
+            ("Ärger.ÄB", "Ärger", "Äb"),
         ] {
             let name = RelationName::parse(text).unwrap();
             assert_eq!((name.schema(), name.table()), (schema, table));

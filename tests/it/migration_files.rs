@@ -99,6 +99,45 @@ async fn rails_runs_the_files_and_what_they_make_is_the_schema() {
     ruby::run("rails_migrate.rb", &database.url(), &out);
     let store = store_at(&database.dsn(), "outbox");
     assert_eq!(store.migrate_verify().await.unwrap(), [""; 0]);
+    // Ruby has its own ideas of backslashes, and of `#` with a brace.
+    let own = crate::support::outbox::Outbox::create("railsown").await;
+    assert_eq!(sources(&*database.connect().await).await, sources(&*own.connect().await).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_runs_the_files_and_what_they_make_is_the_schema() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let interpreter = python.join("venv/bin/python");
+    if !interpreter.exists() {
+        eprintln!("not run: no Django in tests/python/venv; scripts/test installs it");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("shop/migrations");
+    run(&["migrate", "print", "--format", "django", "--out", out.to_str().unwrap()]);
+    std::fs::write(dir.path().join("shop/__init__.py"), "").unwrap();
+    let database = TestDatabase::create("djangofiles").await;
+    let ran = Command::new(interpreter)
+        .arg(python.join("django_migrate.py"))
+        .arg(database.dsn())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let store = store_at(&database.dsn(), "outbox");
+    assert_eq!(store.migrate_verify().await.unwrap(), [""; 0]);
+    let own = crate::support::outbox::Outbox::create("djangoown").await;
+    assert_eq!(sources(&*database.connect().await).await, sources(&*own.connect().await).await);
+}
+
+/// Name and source of every function, and every CHECK.
+async fn sources(client: &tokio_postgres::Client) -> Vec<(String, String)> {
+    let sql = "select proname::text, prosrc from pg_proc where pronamespace = 'outbox'::regnamespace
+               union all select conname, pg_get_constraintdef(oid) from pg_constraint where connamespace = 'outbox'::regnamespace
+               order by 1, 2";
+    let rows = client.query(sql, &[]).await.unwrap();
+    assert!(rows.len() > 10, "{}", rows.len());
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 #[test]

@@ -3,6 +3,14 @@
 import { defineConfig } from 'prisma/config'
 import { PrismaPg } from '@prisma/adapter-pg'
 
+// A command's time limits outlive its work, as do its idle connections, and its process would wait for them: 10 s or
+// a minute each.
+const { setTimeout } = globalThis
+globalThis.setTimeout = ((work: () => void, ms?: number, ...args: []) => {
+  const timer = setTimeout(work, ms, ...args)
+  return (ms ?? 0) >= 5_000 ? timer.unref() : timer
+}) as typeof setTimeout
+
 // Types of the catalogue that the adapter cannot read, and what to read them as: char, name, int2vector, pg_node_tree.
 const READ_AS: Record<number, number> = { 18: 1042, 19: 25, 22: 25, 194: 25 }
 
@@ -35,6 +43,7 @@ const config = {
   user: decodeURIComponent(url.username),
   password: decodeURIComponent(url.password),
   database: url.pathname.slice(1),
+  allowExitOnIdle: true,
 }
 
 export default defineConfig({

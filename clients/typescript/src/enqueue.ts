@@ -15,12 +15,17 @@ export interface PgQueryable {
   query(text: string, values: unknown[]): Promise<{ rows: unknown[] }>;
 }
 
+/** The part of postgres.js' `sql`, or of what its `begin` passes, that is used. */
+export interface PostgresJsQueryable {
+  unsafe(query: string, parameters: (string | null)[]): PromiseLike<unknown>;
+}
+
 /** What events can be written through. For Drizzle: `enqueue` of `outbox-relay/drizzle`. */
-export type Queryable = PrismaQueryable | PgQueryable;
+export type Queryable = PrismaQueryable | PgQueryable | PostgresJsQueryable;
 
 /**
  * Writes an event in the transaction of `tx`, and returns its id. Rolled back with it; published when it
- * commits. Give it the transaction (`tx` of Prisma's `$transaction`, the client on which you said `begin`): with
+ * commits. Give it the transaction (`tx` of Prisma's `$transaction` or of postgres.js' `begin`, pg's client on which you said `begin`): with
  * a pool or Prisma's own client the event has a transaction to itself.
  *
  * @throws EnqueueError what the database refuses, with its hint. The transaction is then aborted, as after
@@ -38,12 +43,12 @@ export async function enqueue<Events extends object = EventMap>(
       const strings = Object.assign([...pieces], { raw: pieces });
       return idOf(await tx.$queryRaw(strings, ...values));
     }
-    if ('query' in tx && typeof tx.query === 'function') {
-      const text = pieces.reduce((sql, piece, n) => `${sql}$${n}${piece}`);
-      return idOf((await tx.query(text, values)).rows);
-    }
+    const text = pieces.reduce((sql, piece, n) => `${sql}$${n}${piece}`);
+    if ('query' in tx && typeof tx.query === 'function') return idOf((await tx.query(text, values)).rows);
+    // Called so because the text may be anything; what varies in ours is a parameter.
+    if ('unsafe' in tx && typeof tx.unsafe === 'function') return idOf(await tx.unsafe(text, values));
   } catch (error) {
     throw explain(error);
   }
-  throw new TypeError('enqueue needs a Prisma or pg client or transaction; for Drizzle import it from outbox-relay/drizzle');
+  throw new TypeError('enqueue needs a client or transaction of Prisma, pg or postgres.js; for Drizzle import it from outbox-relay/drizzle');
 }

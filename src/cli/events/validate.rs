@@ -68,16 +68,17 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         Count { valid, invalid } => Err(Failure::new(
             Exit::BadData,
             format!(
-                "{invalid} of {} are not valid",
-                operate::counted(as_i64(valid + invalid), "event")
+                "{} not valid, of {}",
+                if invalid == 1 {
+                    "1 event is".to_owned()
+                } else {
+                    format!("{invalid} events are")
+                },
+                valid + invalid
             ),
             "mend what the problems name: the events, or the schemas of the registry",
         )),
     }
-}
-
-fn as_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn validate(path: &Path, registry: &Registry) -> Result<Count, Failure> {
@@ -102,7 +103,9 @@ fn validate(path: &Path, registry: &Registry) -> Result<Count, Failure> {
                 continue;
             }
         };
-        match serde_json::from_slice::<Value>(&bytes) {
+        // Some editors and shells begin a file with a mark of its encoding.
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        match serde_json::from_slice::<Value>(text) {
             Ok(Value::Array(events)) => {
                 events.iter().try_for_each(|event| answer(&mut count, registry.check(event)))?;
             }

@@ -18,3 +18,5 @@ begin
 {{hide}}  return null;
 end
 {{tag}};
+-- Who may execute it may have it fire for a table of his own, and it acts for its owner.
+revoke all on function {{again}}() from public;

@@ -12,3 +12,5 @@ begin
 {{hide}}  return null;
 end
 {{tag}};
+-- Who may execute it may have it fire for a table of his own, and it acts for its owner.
+revoke all on function {{copy}}() from public;

@@ -213,6 +213,16 @@ fn find_column(
             format!("name another with --column {role}=COLUMN"),
         );
     }
+    let written = [Role::Status, Role::PublishedAt, Role::Error].contains(&role);
+    if let Some(column) = column.filter(|column| written && column.generated) {
+        return unfit(
+            format!(
+                "column {:?} of {} is generated, and nothing can be written to it",
+                column.name, relation.name
+            ),
+            format!("name another with --column {role}=COLUMN"),
+        );
+    }
     Ok(column.cloned())
 }
 

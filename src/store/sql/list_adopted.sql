@@ -12,7 +12,7 @@ select a.relation, a.waiting_as, a.adopted_by,
               then 'a trigger is missing or disabled: run adopt again'
             when exists (select from pg_catalog.pg_partition_tree(pg_catalog.to_regclass(a.relation)) p
                           where not exists (select from pg_catalog.pg_trigger t
-                                             where t.tgrelid = p.relid and t.tgname = 'adopted_' || a.key || '_copy'))
+                                             where t.tgrelid = p.relid and t.tgenabled <> 'D' and t.tgname = 'adopted_' || a.key || '_copy'))
               then 'a partition has no trigger: run adopt again' end as problem
   from :"schema".adopted a
  order by a.relation

@@ -1,5 +1,7 @@
 //! Which tables can be adopted, and what is said of those that cannot.
 
+use tokio_postgres::error::SqlState;
+
 use super::{CAMEL, CAMEL_TABLE, MAPPED, MAPPED_TABLE, adopt, run, with_table};
 
 const ODD: &str = r#"
@@ -10,7 +12,7 @@ const ODD: &str = r#"
     )"#;
 
 /// A change of the table, how it is adopted then, and what is said: cause and remedy.
-const UNMAPPED: [(&str, &[&str], &str, &str); 9] = [
+const UNMAPPED: [(&str, &[&str], &str, &str); 13] = [
     (
         "",
         &["adopt", "--table", "nowhere.x", "--yes"],
@@ -69,6 +71,34 @@ const UNMAPPED: [(&str, &[&str], &str, &str); 9] = [
         "primary key",
     ),
     (
+        "create table \"Späte\" (primary key (id)) inherits (\"OutboxEvent\")",
+        // Only ASCII's capitals need quotes.
+        &["adopt", "--table", "\"Späte\"", "--yes"],
+        "is a part of public.\"OutboxEvent\"",
+        "name public.\"OutboxEvent\"",
+    ),
+    (
+        "",
+        &["adopt", "--table", CAMEL_TABLE, "--yes", "--column", "tenant_id=tenantRef"],
+        "other tables inherit from \"public\".\"OutboxEvent\"",
+        "partitioned table",
+    ),
+    (
+        "drop table \"Späte\"; alter table \"OutboxEvent\" drop \"publishedAt\" cascade, add primary key (id),
+         add \"publishedAt\" timestamptz generated always as (\"createdAt\") stored",
+        &["adopt", "--table", CAMEL_TABLE, "--yes", "--column", "tenant_id=tenantRef"],
+        "column \"publishedAt\" of \"public\".\"OutboxEvent\" is generated",
+        "--column published_at=COLUMN",
+    ),
+    (
+        "alter table \"OutboxEvent\" drop \"publishedAt\", enable row level security, force row level security;
+         do $$ begin create role keeper_of_camels; exception when duplicate_object then null; end $$;
+         alter table \"OutboxEvent\" owner to keeper_of_camels",
+        &["adopt", "--table", CAMEL_TABLE, "--yes", "--column", "tenant_id=tenantRef"],
+        "row security is forced on \"public\".\"OutboxEvent\"'s owner",
+        "no force row level security",
+    ),
+    (
         "",
         &["adopt", "--table", "outbox.event", "--yes"],
         "the outbox itself",
@@ -92,6 +122,49 @@ async fn a_table_that_cannot_be_mapped_is_refused_with_what_to_say() {
         .unwrap()
         .get(0);
     assert_eq!(left, 0, "nothing was installed");
+    client
+        .batch_execute(
+            "alter table \"OutboxEvent\" owner to current_user; drop role if exists keeper_of_camels",
+        )
+        .await
+        .unwrap();
+}
+
+/// They act for the owner of the table: who may call them by a table of his own would write and hide what he likes.
+#[tokio::test]
+async fn generated_functions_can_be_called_by_nobody_else() {
+    let (outbox, client) = with_table("nobodyelse", MAPPED).await;
+    let role = format!("stranger of {}", outbox.database.name());
+    adopt(&outbox, MAPPED_TABLE, &[]).ok();
+    client.batch_execute("create table orders (id int primary key)").await.unwrap();
+    let add = ["capture", "add", "orders", "--event-type", "a.b.created", "--tenant-column", "id"];
+    run(&outbox.database.dsn(), &add).ok();
+    client
+        .batch_execute(&format!(
+            "create role \"{role}\"; grant usage on schema outbox to \"{role}\";
+             grant create, usage on schema public to \"{role}\"; set role \"{role}\";
+             create table mine (id text, status text)"
+        ))
+        .await
+        .unwrap();
+    let sql = "select oid::regproc::text from pg_proc where proname ~ '^(adopted|captured)_[0-9]+'";
+    let functions: Vec<String> =
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(functions.len(), 4, "{functions:?}");
+    for function in functions {
+        let sql = format!(
+            "create trigger t after insert on mine referencing new table as new_rows
+               for each statement execute function {function}()"
+        );
+        let call = format!("select {function}('{{}}', '{{}}', '{{}}', '{{}}')");
+        let sql = if function.ends_with("write_back") { &call } else { &sql };
+        let error = client.batch_execute(sql).await.expect_err(sql);
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}: {error}");
+    }
+    client
+        .batch_execute(&format!("reset role; drop owned by \"{role}\"; drop role \"{role}\""))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ async fn each_role_can_do_its_work_and_nothing_else() {
     for sql in NOBODY.iter().chain(&stolen) {
         denied(client.batch_execute(sql).await, sql);
     }
+    nothing_is_everybodys(&place).await;
     let running = RelayProcess::start(&place.url(), &ably);
     ably.wait_for(3).await;
     crate::support::outbox::wait_until(
@@ -123,6 +124,71 @@ async fn each_role_can_do_its_work_and_nothing_else() {
     for sql in NOBODY.iter().chain(&[INSERT, ENQUEUE, "select * from outbox.audit"]) {
         denied(client.batch_execute(sql).await, sql);
     }
+}
+
+/// After `migrate grants` nobody but its owner and whom it names may do anything with any object; an event's positions,
+/// least of all, are nobody's to draw or to set.
+async fn nothing_is_everybodys(place: &Place) {
+    let admin = place.admin().await;
+    let sql = "select coalesce(string_agg(name, ', '), '') from (
+                 select p.oid::regprocedure::text from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                  where p.pronamespace = 'outbox'::regnamespace and a.grantee = 0
+                 union all
+                 select c.relname from pg_class c, aclexplode(c.relacl) a
+                  where c.relnamespace = 'outbox'::regnamespace and a.grantee = 0
+                    -- Every writer asks it whether a relay is awake.
+                    and (c.relname, a.privilege_type) <> ('awake_until', 'SELECT')
+                 union all
+                 select 'schema' from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'outbox' and a.grantee = 0) o(name)";
+    let found: String = admin.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(found, "", "everybody's");
+    for role in ["P \"\"x", "viewer", "writer"].map(|role| format!("{} {role}", place.name)) {
+        let client = as_role(place, &role).await;
+        for sql in [
+            "select nextval('outbox.event_seq_seq')",
+            "select setval('outbox.event_seq_seq', 1)",
+            "select setval('outbox.awake_until', 1)",
+            "select outbox.note_settled()",
+            "create trigger t after insert on outbox.event execute function outbox.ring_bell()",
+        ] {
+            denied(client.batch_execute(sql).await, sql);
+        }
+    }
+    let client = place.as_role().await;
+    for sql in
+        ["select nextval('outbox.event_seq_seq')", "select setval('outbox.event_seq_seq', 1)"]
+    {
+        denied(client.batch_execute(sql).await, sql);
+    }
+}
+
+/// What a producer has put where names are looked up first is not what `enqueue`, which acts for the owner, calls.
+#[tokio::test]
+async fn a_producers_own_functions_and_operators_are_not_called_as_the_owner() {
+    let place = Place::with_outbox().await;
+    migrate(&place, &["--producer", &place.name, "--apply"]);
+    let admin = place.admin().await;
+    admin.batch_execute(&format!("grant create on database {0} to {0}", place.name)).await.unwrap();
+    let client = place.as_role().await;
+    client
+        .batch_execute(
+            "create schema evil;
+             create table evil.event (like pg_catalog.pg_class);
+             create function evil.octet_length(text) returns int language plpgsql as $$ begin raise 'called as %', current_user; end $$;
+             create function evil.ascii(text) returns int language plpgsql as $$ begin raise 'called as %', current_user; end $$;
+             create function evil.same(text, text) returns bool language plpgsql as $$ begin raise 'called as %', current_user; end $$;
+             create operator evil.~ (leftarg = text, rightarg = text, function = evil.same);
+             create function evil.join(text, text) returns text language plpgsql as $$ begin raise 'called as %', current_user; end $$;
+             create operator evil.|| (leftarg = text, rightarg = text, function = evil.join);
+             create temporary table event (id text); create temporary table awake_until (id text);
+             set search_path = evil, pg_temp, pg_catalog",
+        )
+        .await
+        .unwrap();
+    let taken = client.batch_execute("select 'a'::text ~ 'a'::text").await.unwrap_err();
+    assert!(taken.as_db_error().unwrap().message().starts_with("called as"), "{taken}");
+    client.batch_execute(ENQUEUE).await.expect("by what PostgreSQL has of these names");
+    assert_eq!(count(&admin, "pending").await, 1);
 }
 
 #[tokio::test]

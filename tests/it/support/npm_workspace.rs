@@ -84,7 +84,7 @@ fn build() -> PathBuf {
 /// Packs the package by the very command and scripts by which it is published.
 fn build_package(root: &Path, base: &Path, package: &Path, installed: &Path) {
     copy(&root.join("clients/typescript/src"), &package.join("src"));
-    for file in ["package.json", "tsconfig.json", "README.md"] {
+    for file in ["package.json", "tsconfig.json", "tsconfig.cjs.json", "README.md"] {
         fs::copy(root.join("clients/typescript").join(file), package.join(file)).unwrap();
     }
     for file in ["LICENSE-MIT", "LICENSE-APACHE"] {

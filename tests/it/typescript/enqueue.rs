@@ -1,4 +1,4 @@
-//! `enqueue` of the TypeScript package, by pg, Prisma and Drizzle.
+//! `enqueue` of the TypeScript package, by pg, postgres.js, Prisma and Drizzle.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::npm_workspace;
 use crate::support::outbox::store_at;
 use crate::support::postgres::TestDatabase;
 
-const DRIVERS: [&str; 4] = ["client", "pooled", "prisma", "drizzle"];
+const DRIVERS: [&str; 6] = ["client", "pooled", "prisma", "drizzle", "postgresjs", "drizzlejs"];
 const NASTY: &str = r#"'); drop table "x"; -- $1 \ ü ""#;
 
 /// The error's message, its code and how its hint begins, for what `client/enqueue.ts` sends wrong.
@@ -43,7 +43,7 @@ async fn every_driver_writes_the_same_events_and_shows_what_the_database_refuses
             assert!(refused["message"].as_str().unwrap().contains(hint), "{refused}");
         }
     }
-    for driver in ["pg", "prisma", "drizzle"] {
+    for driver in ["pg", "prisma", "postgresjs", "drizzle"] {
         let misplaced = run.next("misplaced").await;
         assert_eq!(misplaced["driver"], driver);
         assert_eq!(misplaced["code"], "3F000", "{misplaced}");

@@ -24,17 +24,30 @@ fn the_package_holds_what_it_needs_and_nothing_else() {
     let package = npm_workspace::root().join("node_modules/outbox-relay");
     let mut found = BTreeSet::new();
     files(&package, "", &mut found);
-    let own = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "package.json"];
+    let own =
+        ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/cjs/package.json", "package.json"];
     let mut expected: BTreeSet<String> = own.map(str::to_owned).into();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/typescript/src");
     for source in fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().file_name()) {
         let source = source.into_string().unwrap();
         let name = source.strip_suffix(".ts").unwrap();
-        expected
-            .extend(["js", "js.map", "d.ts", "d.ts.map"].map(|end| format!("dist/{name}.{end}")));
+        for end in ["js", "js.map", "d.ts", "d.ts.map"] {
+            expected.extend([format!("dist/{name}.{end}"), format!("dist/cjs/{name}.{end}")]);
+        }
         expected.insert(format!("src/{source}"));
     }
     assert_eq!(found, expected);
+    // Nothing of it runs where it is installed.
+    let text = fs::read_to_string(package.join("package.json")).unwrap();
+    let own: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for script in ["preinstall", "install", "postinstall", "prepare"] {
+        assert!(own["scripts"][script].is_null(), "{script}");
+    }
+    assert_eq!(
+        (&own["version"], &own["license"]),
+        (&env!("CARGO_PKG_VERSION").into(), &"MIT OR Apache-2.0".into())
+    );
+    assert!(own["dependencies"].is_null(), "{own}");
 }
 
 /// A directory in which the package is found, with these files; what a command there says.
@@ -72,8 +85,11 @@ fn every_export_is_loaded_by_import_and_by_require_and_nothing_else_is_exported(
     ] {
         assert!(all[entry].as_array().unwrap().contains(&name.into()), "{entry} {name}: {all}");
     }
-    let by_require = says("exports", &[], &["--no-warnings", "all.cjs"]);
+    // A build of its own: Node requires no ECMAScript modules before 20.19.
+    let by_require = says("exports", &[], &["all.cjs"]);
     assert_eq!(by_require, by_import);
+    let place = says("exports", &[], &["-p", "require.resolve('outbox-relay/subscribe')"]);
+    assert!(place.trim().ends_with("dist/cjs/subscribe.js"), "{place}");
 }
 
 #[test]
@@ -85,7 +101,8 @@ fn its_types_are_found_by_modules_by_commonjs_and_by_bundlers() {
         export const all = [enqueue, subscribe, byDrizzle];
         // @ts-expect-error: types are known, and not any
         export const wrong: [Envelope, Gap] = [1, 2];\n";
-    let written = [("esm.mts", uses), ("cjs.cts", uses), ("bundled.ts", uses)];
+    let written =
+        [("esm.mts", uses), ("cjs.cts", uses), ("bundled.ts", uses), ("classic.ts", uses)];
     let tsc = npm_workspace::root().join("node_modules/typescript/bin/tsc").canonicalize().unwrap();
     let common = [
         tsc.to_str().unwrap(),
@@ -100,6 +117,8 @@ fn its_types_are_found_by_modules_by_commonjs_and_by_bundlers() {
     for (module, resolution, file) in [
         ("nodenext", "nodenext", "esm.mts"),
         ("nodenext", "nodenext", "cjs.cts"),
+        ("node16", "node16", "cjs.cts"),
+        ("commonjs", "node10", "classic.ts"),
         ("esnext", "bundler", "bundled.ts"),
         ("preserve", "bundler", "cjs.cts"),
     ] {

@@ -3,9 +3,11 @@
 //   node enqueue.js DATABASE_URL SCHEMA
 import { PrismaPg } from '@prisma/adapter-pg';
 import { drizzle } from 'drizzle-orm/node-postgres';
+import { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js';
 import { EnqueueError, enqueue, type NewEvent } from 'outbox-relay';
 import { enqueue as enqueueByDrizzle } from 'outbox-relay/drizzle';
 import pg from 'pg';
+import postgres from 'postgres';
 import { PrismaClient } from '../docs/prisma/generated/client.js';
 
 const [url = '', schema = ''] = process.argv.slice(2);
@@ -16,6 +18,11 @@ await client.connect();
 const pool = new pg.Pool({ connectionString: url });
 const prisma = new PrismaClient({ adapter: new PrismaPg({ connectionString: url }) });
 const db = drizzle(pool);
+// It does not decode a URL's parts; the host is a socket's directory.
+const { hostname, pathname } = new URL(url);
+const parts = { host: decodeURIComponent(hostname), database: decodeURIComponent(pathname.slice(1)) };
+const js = postgres(url, parts);
+const dbOnPostgresJs = drizzleOnPostgresJs(postgres(url, parts));
 
 /** A transaction that enqueues, by each driver; `fail` rolls it back behind the event. */
 type Producer = (event: NewEvent, fail?: boolean) => Promise<string>;
@@ -52,6 +59,18 @@ const producers: Record<string, Producer> = {
     }),
   drizzle: (event, fail) =>
     db.transaction(async (tx) => {
+      const id = await enqueueByDrizzle(tx, event, options);
+      oops(fail);
+      return id;
+    }),
+  postgresjs: (event, fail) =>
+    js.begin(async (tx) => {
+      const id = await enqueue(tx, event, options);
+      oops(fail);
+      return id;
+    }),
+  drizzlejs: (event, fail) =>
+    dbOnPostgresJs.transaction(async (tx) => {
       const id = await enqueueByDrizzle(tx, event, options);
       oops(fail);
       return id;
@@ -95,11 +114,14 @@ for (const [driver, produce] of Object.entries(producers)) {
 for (const [driver, work] of Object.entries({
   pg: () => enqueue(pool, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
   prisma: () => enqueue(prisma, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
+  postgresjs: () => enqueue(js, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
   drizzle: () => enqueueByDrizzle(db, { ...about, tenantId: 't', payload: {} }, { schema: 'no such "schema"' }),
 })) {
   await work().catch((error: EnqueueError) => say({ type: 'misplaced', driver, code: error.code, hint: error.hint }));
 }
 await prisma.$disconnect();
+await js.end();
+await dbOnPostgresJs.$client.end();
 await pool.end();
 await client.end();
 say({ type: 'done' });

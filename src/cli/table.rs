@@ -13,8 +13,10 @@ pub(super) fn lines(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 
 /// The same for a screen of so many characters: the widest columns are cut first.
 pub(super) fn lines_within(head: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| cut(&clean(cell), CELL_CHARS_MAX)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| cut(&clean(cell), CELL_CHARS_MAX)).collect())
+        .collect();
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -209,11 +209,13 @@ impl Drain {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
-        let mut seen = self.metrics.claimed(&claim);
-        report.claimed = seen.events();
+        let bytes_max = self.plan_limits.message_bytes_max;
         if self.publication.format.links.is_some() {
-            open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
+            open.name_oversize(&mut claim.runs, bytes_max).await?;
         }
+        let mut seen = self.metrics.claimed(&claim);
+        seen.name(open.oversize_types(&claim.runs, bytes_max).await?, &self.metrics);
+        report.claimed = seen.events();
         let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
         let new_base = || uuid::Uuid::now_v7().to_string();

@@ -246,8 +246,8 @@ async fn defects_of_ably_and_of_settings_are_found() {
 async fn who_holds_vacuum_back_and_what_that_leaves_is_found() {
     let (outbox, ably) = (Outbox::create("vacuum").await, LocalAbly::start().await);
     let (client, old) = (outbox.connect().await, outbox.connect().await);
-    old.batch_execute("begin isolation level repeatable read; select 'the culprit'").await.unwrap();
     let pid: i32 = old.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    old.batch_execute("begin isolation level repeatable read; select 'the culprit'").await.unwrap();
     client
         .batch_execute(
             "alter table outbox.event set (autovacuum_enabled = off);

@@ -54,9 +54,6 @@ pub(super) async fn examine(
     }
     let table = format!("{}.event", quoted(&name));
     report.add(Finding::ok(SCHEMA, "there", format!("{table} is there")));
-    report.add(privileges(examination, server, &name).await);
-    report.add(excess(&facts, server, &table));
-    report.add(public(&facts, &table));
     report.add(version(examination).await);
     report.add(triggers(&facts, &table));
     report.add(functions(&facts, store));
@@ -65,6 +62,9 @@ pub(super) async fn examine(
     report.add(safety(&facts, &table));
     report.add(autovacuum(&facts, server, &table));
     report.add(limits(server, context));
+    report.add(privileges(examination, server, &name).await);
+    report.add(excess(&facts, server, &table));
+    report.add(public(&facts, &table));
 }
 
 async fn version(examination: &mut Examination) -> Finding {

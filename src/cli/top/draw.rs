@@ -61,7 +61,8 @@ fn lines(view: &View, width: usize) -> Vec<Line<'static>> {
         None => lines.push(Line::raw("looking…")),
         Some(stats) => {
             for (text, style) in numbers(view, stats) {
-                lines.extend(folded(&text, width).into_iter().map(|line| Line::styled(line, style)));
+                lines
+                    .extend(folded(&text, width).into_iter().map(|line| Line::styled(line, style)));
             }
         }
     }
@@ -267,7 +268,9 @@ mod tests {
         }
         // A telephone, or half a window: no number and no column is lost.
         let (text, _) = picture(&mut view, 40, 24);
-        for part in ["oldest 61.0 s", "settled 100/s", "latency p50", "dead letters 1", "dead 0", "OLDEST"] {
+        for part in
+            ["oldest 61.0 s", "settled 100/s", "latency p50", "dead letters 1", "dead 0", "OLDEST"]
+        {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         view.colours = false;

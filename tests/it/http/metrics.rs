@@ -20,6 +20,10 @@ async fn what_is_published_and_what_fails_is_counted_and_timed() {
     .await;
     let failed = "events_failed_total{event_type=\"kitchen.task.claimed\",code=\"VALIDATION_ERROR\",ably_code=\"\"}";
     site.wait_for(failed, |n| n == Some(1.0)).await;
+    // Its payload is never read, and its type is known all the same.
+    insert(&client, "a", &format!("{{\"x\":\"{}\"}}", "x".repeat(70_000))).await;
+    let failed = "events_failed_total{event_type=\"kitchen.task.claimed\",code=\"PAYLOAD_TOO_LARGE\",ably_code=\"\"}";
+    site.wait_for(failed, |n| n == Some(1.0)).await;
     site.wait_for("commit_to_accepted_seconds_count", |n| n == Some(5.0)).await;
     let sum = site.metric("commit_to_accepted_seconds_sum").await.unwrap();
     assert!(sum > 0.0 && sum < 60.0, "{sum}");
@@ -33,7 +37,7 @@ async fn what_is_published_and_what_fails_is_counted_and_timed() {
     assert_eq!(site.metric("listener_up").await, Some(1.0));
     assert_eq!(site.metric("events_in_flight").await, Some(0.0));
     // The look at the database may be two seconds old.
-    site.wait_for("dead_letters", |n| n == Some(1.0)).await;
+    site.wait_for("dead_letters", |n| n == Some(2.0)).await;
     site.wait_for("oldest_dead_letter_age_seconds", |n| n > Some(0.0)).await;
     site.wait_for("pending_events", |n| n == Some(0.0)).await;
     assert_eq!(site.metric("oldest_pending_age_seconds").await, Some(0.0));

@@ -107,6 +107,7 @@ async fn a_standby_is_found() {
 async fn a_healthy_outbox_has_no_defect() {
     let (place, ably) = (Place::with_outbox().await, LocalAbly::start().await);
     let ward = Ward::new(&place.url(), &ably);
+    place.sql("alter database ROLE set synchronous_commit = on").await;
     mend(&place.admin().await, &ward, "privileges.enough").await;
     let relay = RelayProcess::start(&place.url(), &ably);
     relay.wait_until_listening();

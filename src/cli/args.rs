@@ -209,4 +209,77 @@ mod tests {
         let cleaned = without_secrets(&text, args.into_iter().map(OsString::from));
         assert_eq!(cleaned, "unexpected '--databse-url=***' and '***'");
     }
+
+    /// Command lines of a text: in backquotes, and lines of blocks that begin with the program.
+    fn command_lines(text: &str) -> Vec<String> {
+        let quoted = text.split('`').skip(1).step_by(2).map(str::to_owned);
+        let lines = text.lines().map(str::trim_start).map(|line| line.trim_start_matches("$ "));
+        let all = quoted.chain(lines.map(str::to_owned));
+        let ours = all.filter(|line| line.starts_with("outbox-relay ") && !line.contains('\n'));
+        ours.map(|line| {
+            // What comes behind it in a shell, or explains it in two columns.
+            let ends =
+                [" #", " |", ";", " &&", " >", " <", "  "].iter().filter_map(|end| line.find(end));
+            line[..ends.min().unwrap_or(line.len())].to_owned()
+        })
+        .collect()
+    }
+
+    /// Words as a shell makes them, without variables; `…` stands for more of the same.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for c in line.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                (' ', None) => words.push(String::new()),
+                (c, _) => words.last_mut().unwrap().push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty() && word != "…" && !word.starts_with('['));
+        words
+    }
+
+    fn texts(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                texts(&path, found);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+
+    /// In the README, every page, every alert and every remedy in the sources.
+    #[test]
+    fn every_command_line_that_is_written_anywhere_can_be_typed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut found = vec![("README.md".to_owned(), include_str!("../../README.md").to_owned())];
+        for folder in ["docs", "contrib", "src", "packaging"] {
+            texts(&root.join(folder), &mut found);
+        }
+        let (mut lines, mut wrong) = (0, Vec::new());
+        for (place, line) in found
+            .iter()
+            .flat_map(|(place, text)| command_lines(text).into_iter().map(move |l| (place, l)))
+        {
+            lines += 1;
+            let Err(error) = Args::command().try_get_matches_from(words(&line)) else { continue };
+            let names_it = match error.kind() {
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                | ErrorKind::MissingSubcommand
+                | ErrorKind::DisplayHelp
+                | ErrorKind::DisplayVersion => true,
+                // A command is named, without what belongs to it.
+                ErrorKind::MissingRequiredArgument => !line.contains(" -"),
+                _ => false,
+            };
+            if !names_it {
+                wrong.push(format!("{place}: {line}: {error}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(lines > 150, "{lines}");
+    }
 }

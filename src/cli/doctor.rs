@@ -9,6 +9,7 @@ use crate::config::parse_duration;
 
 mod ably;
 mod finding;
+mod masked;
 mod outbox;
 mod schema;
 mod server;

@@ -39,7 +39,7 @@ pub(super) struct Options {
     #[arg(long)]
     failed: bool,
 
-    /// Begin with the last N events
+    /// Begin with what of the last N events is asked for
     #[arg(long, value_name = "N", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000))]
     lines: i64,

@@ -81,6 +81,14 @@ impl FailureClass {
         }
     }
 
+    /// Whether it concerns every event: publishing as a whole pauses.
+    pub fn interrupts(self) -> bool {
+        match self {
+            Self::Outage | Self::ThrottledAccount | Self::Configuration => true,
+            Self::Content | Self::ThrottledChannel | Self::Capability | Self::Unknown => false,
+        }
+    }
+
     /// What an operator should do, in one line.
     pub fn remedy(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ use super::database_state::DatabaseState;
 use super::drain::{BatchEnd, BatchReport, ClaimFrom, ClaimRead, Drain};
 use super::flag_work::FlagWork;
 use super::floor::Floor;
+use super::health::Grade;
 use super::metrics::WokenBy;
 use super::monitor::Monitor;
 use super::pace::{AccountPace, ChannelPace};
@@ -179,7 +180,8 @@ impl Coordinator {
             self.drain.floor.with(Floor::woken);
         }
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
-        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
+        let interrupted = self.publisher.is_interrupted() && !self.config.once;
+        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep, interrupted };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {
@@ -329,8 +331,16 @@ impl Coordinator {
     fn say_summary(&mut self) {
         let published = self.summary.published - self.said.published;
         let failed = self.summary.failed - self.said.failed;
-        if published + failed > 0 {
-            info!(published, failed, "published {published} events in the last 30 s");
+        let swept = self.summary.swept - self.said.swept;
+        let untold = self.drain.telling.take_untold();
+        let troubled = self.publisher.is_interrupted() || self.monitor.grade() == Grade::Failing;
+        // A trouble is repeated as often; a line without it means that all is well, also when nothing is to be done.
+        if !troubled || published + failed + untold > 0 {
+            let in_flight = self.wake.in_flight();
+            info!(
+                published,
+                failed, swept, in_flight, untold, "published {published} events in the last 30 s"
+            );
         }
         self.said = self.summary;
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::{debug, warn};
 
 use super::appetite::Appetite;
 use super::asked::cut;
@@ -20,10 +19,11 @@ use super::plan::{Part, Plan, PlanLimits, Publication, plan, record_of};
 use super::requests;
 use super::row_locks::keep_lockable;
 use super::side_session::SideSession;
+use super::telling::Telling;
 use super::traces::Traces;
 use crate::ably::{Client, SpecResult};
 use crate::domain::event::TenantId;
-use crate::domain::failure::{FailureClass, HoldReason, PublishFailure};
+use crate::domain::failure::PublishFailure;
 use crate::registry::validation::Validation;
 use crate::store::claim::{Claim, LockOwner, OpenDrain};
 use crate::store::error::StoreError;
@@ -46,6 +46,7 @@ pub(super) struct Drain {
     pub(super) metrics: Arc<Metrics>,
     pub(super) validation: Validation,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) telling: Telling,
 }
 
 /// Where a claim looks.
@@ -61,6 +62,8 @@ pub(super) struct ClaimFrom {
     pub(super) limit: Option<usize>,
     /// Only the sweep has asked for it, while notifications arrive.
     pub(super) by_sweep: bool,
+    /// Publishing was interrupted, and nothing has been accepted since.
+    pub(super) interrupted: bool,
 }
 
 /// A claim has read: told before the batch is published, so that the next claim can start.
@@ -176,7 +179,7 @@ impl Drain {
         }
         let work = async {
             if claim.tenants.is_empty() {
-                Ok((open.roll_back().await?, BatchReport::default()))
+                self.nothing_claimed(open.roll_back().await?, from).await
             } else {
                 self.publish_claim(open, claim, With::Others, begun).await
             }
@@ -206,20 +209,20 @@ impl Drain {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
-        let mut seen = self.metrics.claimed(&claim);
-        report.claimed = seen.events();
+        let bytes_max = self.plan_limits.message_bytes_max;
         if self.publication.format.links.is_some() {
-            open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
+            open.name_oversize(&mut claim.runs, bytes_max).await?;
         }
+        let mut seen = self.metrics.claimed(&claim);
+        seen.name(open.oversize_types(&claim.runs, bytes_max).await?, &self.metrics);
+        report.claimed = seen.events();
         let encoding = Instant::now();
         inspection::inspect(&self.validation, &mut claim.runs);
         let new_base = || uuid::Uuid::now_v7().to_string();
         let mut plan = plan(claim.runs, self.plan_limits, &self.publication, new_base);
         self.metrics.stage(Stage::Encode, encoding.elapsed());
-        for (id, bytes) in &plan.large {
-            warn!(event_id = %id, bytes, "event {id} makes a message of {bytes} bytes; the limit is near");
-        }
-        report.progress |= abandon(&open, &plan, suspects).await?;
+        plan.large.iter().for_each(|(id, bytes)| self.telling.large(id, *bytes));
+        report.progress |= self.abandon(&open, &plan, suspects).await?;
         self.record(&mut plan.parts, claim.owner).await?;
         report.suspects_wait = self.count_crashes(&mut plan.parts, with).await?;
         // Before the statement: from its answer on nobody tells us when the lock ends.
@@ -260,9 +263,24 @@ impl Drain {
         fault_point::pass(Step::AfterSettle);
         self.metrics.stage(Stage::Settle, settling.elapsed());
         self.metrics.settled(&seen, &settlement);
-        // What the log says is so: whoever acts on it finds it in the table.
-        log(&settlement);
+        self.telling.settled(&settlement);
         Ok((session, report))
+    }
+
+    /// Forgets recorded groups that can no longer be repeated. Returns whether there were any.
+    async fn abandon(
+        &self,
+        open: &OpenDrain,
+        plan: &Plan,
+        mut suspects: Vec<TenantId>,
+    ) -> Result<bool, StoreError> {
+        suspects.extend(plan.broken.iter().cloned());
+        if suspects.is_empty() {
+            return Ok(false);
+        }
+        let abandoned = open.abandon_groups(&suspects).await?;
+        abandoned.iter().for_each(|tenant| self.telling.regrouped(tenant));
+        Ok(!abandoned.is_empty())
     }
 
     async fn send(
@@ -330,57 +348,6 @@ fn apply_answers(
             }
             Some(failure) => report.failure = Some(failure.clone()),
             None => {}
-        }
-    }
-}
-
-/// Forgets recorded groups that can no longer be repeated. Returns whether there were any.
-async fn abandon(
-    open: &OpenDrain,
-    plan: &Plan,
-    mut suspects: Vec<TenantId>,
-) -> Result<bool, StoreError> {
-    suspects.extend(plan.broken.iter().cloned());
-    if suspects.is_empty() {
-        return Ok(false);
-    }
-    let abandoned = open.abandon_groups(&suspects).await?;
-    for tenant in &abandoned {
-        warn!(
-            tenant_id = %tenant,
-            "somebody changed an event that was in flight in a group; the rest of the group goes in \
-             a new one, and a subscriber may have to dedupe by the envelope's id"
-        );
-    }
-    Ok(!abandoned.is_empty())
-}
-
-fn log(settlement: &Settlement) {
-    for (seq, refusal) in &settlement.failed {
-        warn!(
-            seq = seq.0,
-            code = ?refusal.code,
-            ably_code = refusal.ably_code,
-            "event at position {seq} failed: {refusal}"
-        );
-    }
-    for seq in &settlement.blocking {
-        warn!(
-            seq = seq.0,
-            remedy = "see `outbox-relay holds list`; then `events requeue` or `events discard`",
-            "the later events of its tenant wait until somebody decides about the event at position {seq}"
-        );
-    }
-    for hold in &settlement.holds {
-        let (tenant, reason) = (&hold.tenant_id, hold.reason.as_str());
-        let wait_ms = u64::try_from(hold.wait.as_millis()).unwrap_or(u64::MAX);
-        // Being slowed down is routine, and the table `hold` shows who still waits: a line each time a tenant
-        // is put on hold again would bury the first.
-        if hold.first && hold.reason != HoldReason::Failure(FailureClass::ThrottledChannel) {
-            let remedy = hold.reason.remedy();
-            warn!(tenant_id = %tenant, reason, wait_ms, remedy, "tenant {tenant} is on hold: {}", hold.message);
-        } else {
-            debug!(tenant_id = %tenant, reason, wait_ms, "tenant {tenant} is on hold: {}", hold.message);
         }
     }
 }

@@ -86,6 +86,11 @@ impl PublisherState {
         since
     }
 
+    /// Whether it failed and has accepted nothing since.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Failures of the same class in a row.
     pub(super) fn failures(&self) -> u32 {
         self.failures

@@ -22,6 +22,7 @@ use super::monitor::Monitor;
 use super::plan::{PlanLimits, Publication};
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
+use super::telling::Telling;
 use super::wake::WakeConfig;
 use crate::ably::Client;
 use crate::domain::failure::PublishFailure;
@@ -197,6 +198,7 @@ impl Relay {
             metrics: self.metrics,
             validation: self.validation,
             telemetry: self.telemetry,
+            telling: Telling::default(),
         });
         let bell = Arc::new(Notify::new());
         let mut listener = JoinSet::new();

@@ -237,7 +237,7 @@ impl World {
             })
             .await;
         let length = Duration::from_millis(self.rng.u64(ms / 2..=ms));
-        tokio::time::sleep(length).await;
+        self.watch(length).await;
         self.ably.clear_faults().await;
         self.usual_trouble().await;
     }
@@ -249,14 +249,14 @@ impl World {
         } else {
             proxy.refuse();
         }
-        tokio::time::sleep(length).await;
-        proxy.heal();
+        self.watch(length).await;
+        self.proxy.as_ref().expect("a proxy").heal();
     }
 
     /// An hour and a little of the relays' time.
     async fn an_hour_away(&mut self) {
         self.ably.fault(r#"{"kind":"status","status":503,"code":50300}"#).await;
-        tokio::time::sleep(Duration::from_secs(3_700 / FASTER)).await;
+        self.watch(Duration::from_secs(3_700 / FASTER)).await;
         self.ably.clear_faults().await;
         self.usual_trouble().await;
         let relay = self.relays.first().expect("a relay");
@@ -277,10 +277,10 @@ impl World {
 
     async fn trigger_off(&mut self) {
         let (client, _driver) = self.client().await;
-        for (statement, pause) in [("disable", 1_500), ("enable", 0)] {
+        for (statement, pause) in [("disable", 3_500), ("enable", 0)] {
             let sql = format!("alter table outbox.event {statement} trigger event_bell");
             client.batch_execute(&sql).await.expect("alter table");
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            self.watch(Duration::from_millis(pause)).await;
         }
     }
 

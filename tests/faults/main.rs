@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test reports by panicking")]
 
+mod figures;
 mod inject;
 mod older;
 mod place;
@@ -11,11 +12,13 @@ mod report;
 mod row;
 mod rows;
 mod run;
+mod signs;
 mod skew;
 mod subscriber;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 mod support;
+mod truth;
 mod verdict;
 mod writers;
 
@@ -156,14 +159,17 @@ fn one(row: Row, seed: u64) -> Result<Outcome, String> {
 fn line(row: &Row, seed: u64, took: Duration, outcome: &Result<Outcome, String>) -> String {
     let what = match outcome {
         Ok(o) => format!(
-            "{} events, {} faults, {} repeats dropped, {} lost, {} doubled, {} out of order{}",
+            "{} events, {} faults, {} repeats dropped, {} lost, {} doubled, {} out of order, {} counted{} [{}]{}",
             o.verdict.events,
             o.injected,
             o.repeats,
             o.verdict.lost,
             o.verdict.doubled,
             o.verdict.out_of_order,
-            if o.verdict.is_green(row.doubles) { "" } else { " RED" },
+            o.told.counted,
+            if o.told.exact { " of all" } else { "" },
+            o.told.shown.join(", "),
+            if o.verdict.is_green(row.doubles) && o.told.lies.is_empty() { "" } else { " RED" },
         ),
         Err(why) => format!("RED: {why:.2000}"),
     };

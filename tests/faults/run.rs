@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use outbox_relay::emulator::EmulatorConfig;
 use tokio_postgres::Client;
 
+use super::figures::Memory;
 use super::older;
 use super::place::Place;
 use super::proxy::{Proxy, Upstream};
 use super::row::{FASTER, Fault, First, Place as Kind, Row};
 use super::subscriber::Subscriber;
+use super::truth::Told;
 use super::verdict::{Left, Stored, Verdict};
 use super::writers::{OVERLAPPING, Writers, connect, insert, tenant};
 use crate::support::clock;
@@ -49,6 +51,8 @@ pub(crate) struct World {
     pub(crate) proxy: Option<Proxy>,
     pub(crate) subscriber: Subscriber,
     pub(crate) relays: Vec<RelayProcess>,
+    /// What the relays' metrics said.
+    pub(crate) memory: Memory,
     /// Found in the environment of every process of this run.
     mark: String,
     pub(crate) injected: u32,
@@ -63,6 +67,8 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
+    /// What the relays' metrics were worth.
+    pub(crate) told: Told,
     pub(crate) injected: u32,
     /// Repeats that the emulator recognised by their ids.
     pub(crate) repeats: u64,
@@ -83,6 +89,7 @@ pub(crate) async fn run(row: Row, seed: u64) -> Outcome {
             // Chance decides what the fault meets; that is what is wanted here.
             tokio::time::sleep(pause).await;
             world.inject(*fault).await;
+            world.scrape().await;
         }
     }
     let mut acknowledged = writers.finish().await;
@@ -123,6 +130,7 @@ impl World {
             proxy,
             subscriber,
             relays: Vec::new(),
+            memory: Memory::new(),
             mark: format!("{}-{seed}-{:08x}", std::process::id(), fastrand::u32(..)),
             injected: 0,
             complaints: Vec::new(),
@@ -183,7 +191,8 @@ impl World {
             Path::new(env!("CARGO_BIN_EXE_outbox-relay"))
         };
         let command = RelayCommand::of(program, &dsn, &self.ably);
-        let mut command = command.env("FAULTS_RUN", &self.mark);
+        let mut command =
+            command.env("FAULTS_RUN", &self.mark).env("OUTBOX_RELAY_HTTP_LISTEN", "127.0.0.1:0");
         if !number.is_multiple_of(2) {
             // Its claims begin where it has proven that nothing waits before.
             command = command.env("FAILPOINT_FLOOR", "1");
@@ -227,7 +236,7 @@ impl World {
     /// Waits until everything is delivered and settled, ends the relays, and judges.
     async fn finish(
         mut self,
-        acknowledged: Vec<String>,
+        mut acknowledged: Vec<String>,
         held: Option<(Client, tokio::task::JoinSet<()>)>,
     ) -> Outcome {
         let (client, _driver) = connect(&self.place.dsn()).await.expect("connect");
@@ -236,6 +245,7 @@ impl World {
             open.batch_execute("commit").await.expect("commit");
             self.wait_for_the_drain(&client).await;
         }
+        let told = self.hold_metrics_to_the_truth(&client, &mut acknowledged).await;
         for relay in std::mem::take(&mut self.relays) {
             let number = self.complaints.len();
             match relay.terminate() {
@@ -264,13 +274,14 @@ impl World {
         let verdict = Verdict::new(&stored, &self.subscriber.deliveries(), &unordered, left);
         Outcome {
             verdict,
+            told,
             injected: self.injected,
             repeats: number("duplicates_suppressed"),
             notes: self.notes,
         }
     }
 
-    async fn wait_for_the_drain(&mut self, client: &Client) {
+    pub(crate) async fn wait_for_the_drain(&mut self, client: &Client) {
         let deadline = Instant::now() + drain_limit(&self.row);
         let sql = "select not exists (select from outbox.event where status = 'pending') \
                    and not exists (select from outbox.in_flight) \

@@ -1,5 +1,6 @@
 //! `doctor` finds each planted defect, with the right remedy, and its SQL mends it.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -64,6 +65,10 @@ impl Ward {
 }
 
 impl Diagnosis {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     /// The finding of a check: `category.check`.
     pub(crate) fn of(&self, name: &str) -> &Value {
         let found = self.json["checks"].as_array().into_iter().flatten().find(|check| {
@@ -71,6 +76,16 @@ impl Diagnosis {
                 == name
         });
         found.unwrap_or_else(|| panic!("no {name}: {}", self.text))
+    }
+
+    /// Every check that is not as it should be.
+    pub(crate) fn not_ok(&self) -> BTreeSet<String> {
+        let bad = |check: &&Value| check["level"] != "ok";
+        let checks = self.json["checks"].as_array().into_iter().flatten().filter(bad);
+        let name = |c: &Value| {
+            format!("{}.{}", c["category"].as_str().unwrap(), c["check"].as_str().unwrap())
+        };
+        checks.map(name).collect()
     }
 
     pub(crate) fn assert(&self, name: &str, level: &str, remedy: &str) {
@@ -83,64 +98,84 @@ impl Diagnosis {
     }
 }
 
-/// Defects of a database that SQL plants: the check, its level, what the remedy says, whether `--fix-sql` mends it.
-const DEFECTS: [(&str, &str, &str, &str, bool); 21] = [
-    ("alter table outbox.event disable trigger event_bell", "schema.triggers", "critical", "enable it", true),
-    ("drop trigger event_guard on outbox.event", "schema.triggers", "critical", "migrate up", false),
+/// Defects of a database that SQL plants: the check, its level, what was measured (JSON, or `> number`, or `~ part of a
+/// text`), what the remedy says, whether `--fix-sql` mends it.
+const DEFECTS: [(&str, &str, &str, &str, &str, bool); 27] = [
+    ("alter table outbox.event disable trigger event_bell", "schema.triggers", "critical", "\"event_bell\"", "enable it", true),
+    ("alter table outbox.event disable trigger event_guard", "schema.triggers", "critical", "\"event_guard\"", "enable it", true),
+    ("alter table outbox.event enable replica trigger event_bell", "schema.triggers", "critical", "\"event_bell\"", "enable it", true),
+    ("drop trigger event_guard on outbox.event", "schema.triggers", "critical", "\"event_guard\"", "migrate up", false),
     ("create or replace function outbox.ring_bell() returns trigger language plpgsql as 'begin return null; end'",
-     "schema.functions", "critical", "migrate print", false),
-    ("drop index outbox.event_pending", "schema.indexes", "critical", "make it", true),
+     "schema.functions", "critical", "[\"ring_bell\"]", "migrate print", false),
+    ("drop index outbox.event_pending", "schema.indexes", "critical", "\"event_pending\"", "make it", true),
+    ("drop index outbox.event_failed", "schema.indexes", "critical", "\"event_failed\"", "make it", true),
     ("update pg_index set indisvalid = false where indexrelid = 'outbox.event_pending'::regclass",
-     "schema.indexes", "critical", "make it anew", true),
-    ("drop index outbox.event_pending", "schema.claim_plan", "critical", "analyze", false),
-    ("alter table outbox.event enable row level security", "schema.table", "critical", "turn it off", true),
+     "schema.indexes", "critical", "\"event_pending\"", "make it anew", true),
+    ("drop index outbox.event_pending", "schema.claim_plan", "critical", "~ Scan", "analyze", false),
+    ("alter table outbox.event enable row level security", "schema.table", "critical", "\"row level security\"", "turn it off", true),
     // What refers to it must be unlogged first.
     ("alter table outbox.redelivery set unlogged; alter table outbox.adopted_owed set unlogged; alter table outbox.event set unlogged",
-     "schema.table", "critical", "make it logged", true),
-    ("alter table outbox.event set (autovacuum_enabled = off)", "schema.autovacuum", "critical", "turn it on", true),
-    ("delete from outbox.schema_history where name = '0004_archive'", "schema.version", "critical", "migrate up", false),
-    ("insert into outbox.schema_history values ('9999_future', 'migration', 'x')", "schema.version", "critical", "at least as new", false),
-    ("update outbox.schema_history set checksum = 'x' where name = '0001_outbox'", "schema.version", "critical", "restore", false),
-    ("grant select on outbox.event to public", "privileges.public", "warning", "take it away", true),
+     "schema.table", "critical", "\"unlogged\"", "make it logged", true),
+    ("alter table outbox.event set (autovacuum_enabled = off)", "schema.autovacuum", "critical", "\"table\"", "turn it on", true),
+    ("delete from outbox.schema_history where name = '0004_archive'", "schema.version", "critical", "\"0004_archive\"", "migrate up", false),
+    ("insert into outbox.schema_history values ('9999_future', 'migration', 'x')", "schema.version", "critical", "null", "at least as new", false),
+    ("update outbox.schema_history set checksum = 'x' where name = '0001_outbox'", "schema.version", "critical", "\"0001_outbox\"", "restore", false),
+    ("update outbox.schema_history set checksum = 'x' where name = 'enqueue'", "schema.version", "warning", "\"enqueue\"", "migrate up", false),
+    ("grant select on outbox.event to public", "privileges.public", "warning", "[\"SELECT\"]", "take it away", true),
     ("do $$ begin execute format('alter database %I set outbox.max_message_bytes = 262144', current_database()); end $$",
-     "schema.message_bytes", "warning", "your Ably package", true),
+     "schema.message_bytes", "warning", "262144", "your Ably package", true),
+    ("do $$ begin execute format('alter database %I set outbox.max_message_bytes = ''much''', current_database()); end $$",
+     "schema.message_bytes", "critical", "\"much\"", "a number of bytes", true),
     ("do $$ begin execute format('alter database %I set idle_session_timeout = 60000', current_database()); end $$",
-     "postgres.idle_timeout", "warning", "turn it off", false),
+     "postgres.idle_timeout", "warning", "60000", "turn it off", false),
     ("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$",
-     "postgres.primary", "critical", "primary", true),
+     "postgres.primary", "critical", "\"read only\"", "primary", true),
     ("insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, created_at)
-      values ('a', 'b', 'c', 'd.e', '{}', now() - interval '2 min')", "outbox.oldest_pending", "warning", "holds list", false),
+      values ('a', 'b', 'c', 'd.e', '{}', now() - interval '2 min')", "outbox.oldest_pending", "warning", "> 120", "holds list", false),
     ("insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, created_at)
-      values ('a', 'b', 'c', 'd.e', '{}', now() - interval '10 min')", "outbox.oldest_pending", "critical", "holds list", false),
+      values ('a', 'b', 'c', 'd.e', '{}', now() - interval '10 min')", "outbox.oldest_pending", "critical", "> 600", "holds list", false),
     ("insert into outbox.hold (tenant_id, until, reason, message) values ('a', 'infinity', 'blocked', 'm')",
-     "outbox.holds", "warning", "holds list", false),
+     "outbox.holds", "warning", "[\"1 for blocked\"]", "holds list", false),
     ("insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, status, error)
-      values ('a', 'b', 'c', 'd.e', '{}', 'failed', '{}')", "outbox.dead_letters", "warning", "events requeue", false),
-    ("drop schema outbox cascade", "schema.there", "critical", "migrate up", false),
+      values ('a', 'b', 'c', 'd.e', '{}', 'failed', '{}')", "outbox.dead_letters", "warning", "1", "events requeue", false),
+    ("drop table outbox.event cascade", "schema.there", "critical", "null", "migrate up", false),
+    ("drop schema outbox cascade", "schema.there", "critical", "null", "migrate up", false),
 ];
+
+/// Whether a measured value is as the table says.
+fn fits(measured: &Value, wanted: &str) -> bool {
+    if let Some(least) = wanted.strip_prefix("> ") {
+        let least: f64 = least.parse().unwrap();
+        return measured.as_f64().is_some_and(|value| value >= least && value < least + 60.0);
+    }
+    match wanted.strip_prefix("~ ") {
+        Some(part) => measured.as_str().is_some_and(|text| text.contains(part)),
+        None => *measured == serde_json::from_str::<Value>(wanted).unwrap(),
+    }
+}
+
+#[test]
+fn at_least_twenty_different_defects_are_planted() {
+    let planted: BTreeSet<&str> = DEFECTS.iter().map(|defect| defect.0).collect();
+    let checks: BTreeSet<&str> = DEFECTS.iter().map(|defect| defect.1).collect();
+    assert!(planted.len() >= 20 && checks.len() >= 14, "{} of {checks:?}", planted.len());
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_defect_of_the_database_is_found_and_what_sql_mends_is_mended() {
     let ably = LocalAbly::start().await;
     let healthy = Outbox::create("healthy").await;
     let before = Ward::new(&healthy.database.dsn(), &ably).look();
-    for (defect, check, level, remedy, mends) in DEFECTS {
-        if check != "schema.message_bytes" {
-            let found = before.json["checks"].as_array().unwrap().iter().any(|found| {
-                let name = format!(
-                    "{}.{}",
-                    found["category"].as_str().unwrap(),
-                    found["check"].as_str().unwrap()
-                );
-                name == check && found["level"] != "ok"
-            });
-            assert!(!found, "{check} is not healthy without a defect: {}", before.text);
-        }
+    for (defect, check, level, measured, remedy, mends) in DEFECTS {
+        assert!(!before.not_ok().contains(check), "{check} without a defect: {}", before.text);
         let outbox = Outbox::create("defect").await;
         let client = outbox.connect().await;
         client.batch_execute(defect).await.unwrap_or_else(|error| panic!("{defect}: {error:?}"));
         let ward = Ward::new(&outbox.database.dsn(), &ably);
-        ward.look().assert(check, level, remedy);
+        let found = ward.look();
+        found.assert(check, level, remedy);
+        let value = &found.of(check)["measured"];
+        assert!(fits(value, measured), "{defect}: {check} measured {value}, not {measured}");
         let sql = ward.run(&["--fix-sql"]).text;
         assert_eq!(mends, sql.contains(&format!("-- {check}:")) && mends, "{check}: {sql}");
         if mends {
@@ -194,13 +229,14 @@ async fn defects_of_ably_and_of_settings_are_found() {
     let ward = Ward::new(&outbox.database.dsn(), &ably);
     let wrong = ward.env("ABLY_API_KEY", "dev.local:hunter2").look();
     wrong.assert("ably.key", "critical", "check ABLY_API_KEY");
-    ward.env("OUTBOX_RELAY_CHANNEL_RATE", "80").look().assert(
-        "outbox.channel_rate",
-        "warning",
-        "45",
-    );
+    assert!(fits(&wrong.of("ably.key")["measured"], "> 40100"), "{}", wrong.text);
+    let fast = ward.env("OUTBOX_RELAY_CHANNEL_RATE", "80").look();
+    fast.assert("outbox.channel_rate", "warning", "45");
+    assert_eq!(fast.of("outbox.channel_rate")["measured"], 80);
     ably.fault(r#"{"kind":"status","status":401,"code":40160,"channel":"tenant:*"}"#).await;
-    ward.look().assert("ably.key", "critical", "publish capability for tenant:*");
+    let barred = ward.look();
+    barred.assert("ably.key", "critical", "publish capability for tenant:*");
+    assert_eq!(barred.of("ably.key")["measured"], 40_160);
     ward.without("ABLY_API_KEY").look().assert("ably.key", "critical", "set ABLY_API_KEY");
     ably.stop().await;
     ward.look().assert("ably.reachable", "critical", "ABLY_ENDPOINT");
@@ -210,8 +246,8 @@ async fn defects_of_ably_and_of_settings_are_found() {
 async fn who_holds_vacuum_back_and_what_that_leaves_is_found() {
     let (outbox, ably) = (Outbox::create("vacuum").await, LocalAbly::start().await);
     let (client, old) = (outbox.connect().await, outbox.connect().await);
-    old.batch_execute("begin isolation level repeatable read; select 'the culprit'").await.unwrap();
     let pid: i32 = old.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    old.batch_execute("begin isolation level repeatable read; select 'the culprit'").await.unwrap();
     client
         .batch_execute(
             "alter table outbox.event set (autovacuum_enabled = off);
@@ -227,7 +263,12 @@ async fn who_holds_vacuum_back_and_what_that_leaves_is_found() {
     let found = ward.look();
     found.assert("postgres.old_snapshots", "warning", "end that transaction");
     let snapshot = found.of("postgres.old_snapshots");
-    assert!(snapshot["says"].as_str().unwrap().contains(&pid.to_string()), "{snapshot}");
+    let says = snapshot["says"].as_str().unwrap();
+    assert!(says.contains(&pid.to_string()), "{snapshot}");
+    // Whose query it is, without what it carries.
+    assert!(says.contains("select …") && !found.text.contains("culprit"), "{snapshot}");
+    assert!(fits(&snapshot["measured"], "> 1"), "{snapshot}");
+    assert!(found.of("outbox.dead_rows")["measured"].as_i64() >= Some(12_000), "{}", found.text);
     found.assert("outbox.dead_rows", "warning", "vacuum");
     mend(&client, &ward, "postgres.old_snapshots").await;
     assert_eq!(ward.look().of("postgres.old_snapshots")["level"], "ok");
@@ -242,7 +283,10 @@ async fn relays_are_counted_by_version() {
     old.batch_execute("set application_name = 'outbox-relay 0.0.1'").await.unwrap();
     assert_eq!(ward.look().of("outbox.relays")["level"], "ok");
     new.batch_execute("set application_name = 'outbox-relay 0.0.2'").await.unwrap();
-    ward.look().assert("outbox.relays", "warning", "roll-out");
+    let two = ward.look();
+    two.assert("outbox.relays", "warning", "roll-out");
+    let both = serde_json::json!(["outbox-relay 0.0.1", "outbox-relay 0.0.2"]);
+    assert_eq!(two.of("outbox.relays")["measured"], both);
 }
 
 #[tokio::test(flavor = "multi_thread")]

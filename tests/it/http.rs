@@ -91,9 +91,7 @@ impl Site {
 /// Where a relay says that it answers.
 pub(crate) fn url_of(relay: &RelayProcess) -> String {
     relay.wait_for_log("answering on", 1);
-    let log = relay.log();
-    let address = log.iter().find_map(|line| line["address"].as_str()).expect("an address");
-    format!("http://{address}")
+    format!("http://{}", relay.address().expect("an address"))
 }
 
 fn metric(text: &str, name: &str) -> Option<f64> {

@@ -25,7 +25,10 @@ pub(super) async fn examine(report: &mut Report, context: &Context) {
         Ok(time) => time,
         Err(failure) => {
             let remedy = "check ABLY_ENDPOINT, the way to the internet, and status.ably.com";
-            return report.add(Finding::critical(ABLY, "reachable", failure.to_string(), remedy));
+            let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return report.add(
+                Finding::critical(ABLY, "reachable", failure.to_string(), remedy).measured(ms),
+            );
         }
     };
     let took = begun.elapsed();
@@ -55,9 +58,11 @@ async fn may_publish(client: &Client, resource: &str) -> Finding {
                 "key",
                 failure.to_string(),
                 format!("give the key the publish capability for {resource} in Ably's dashboard"),
-            ),
+            )
+            .measured(failure.code),
             FailureClass::Configuration => {
                 Finding::critical(ABLY, "key", failure.to_string(), failure.class.remedy())
+                    .measured(failure.code)
             }
             FailureClass::Outage
             | FailureClass::ThrottledAccount

@@ -54,9 +54,6 @@ pub(super) async fn examine(
     }
     let table = format!("{}.event", quoted(&name));
     report.add(Finding::ok(SCHEMA, "there", format!("{table} is there")));
-    report.add(privileges(examination, server, &name).await);
-    report.add(excess(&facts, server, &table));
-    report.add(public(&facts, &table));
     report.add(version(examination).await);
     report.add(triggers(&facts, &table));
     report.add(functions(&facts, store));
@@ -65,6 +62,9 @@ pub(super) async fn examine(
     report.add(safety(&facts, &table));
     report.add(autovacuum(&facts, server, &table));
     report.add(limits(server, context));
+    report.add(privileges(examination, server, &name).await);
+    report.add(excess(&facts, server, &table));
+    report.add(public(&facts, &table));
 }
 
 async fn version(examination: &mut Examination) -> Finding {
@@ -78,16 +78,19 @@ async fn version(examination: &mut Examination) -> Finding {
             match (edited, missing, outdated) {
                 (Some(step), ..) => {
                     critical(SCHEMA, check, &StoreError::SchemaEdited { step: step.name.clone() })
+                        .measured(step.name.as_str())
                 }
                 (_, Some(step), _) => {
                     critical(SCHEMA, check, &StoreError::SchemaOlder { step: step.name.clone() })
+                        .measured(step.name.as_str())
                 }
                 (.., Some(step)) => Finding::warning(
                     SCHEMA,
                     check,
                     format!("{} is of another version of this program", step.name),
                     "run `outbox-relay migrate up`",
-                ),
+                )
+                .measured(step.name.as_str()),
                 (None, None, None) => {
                     Finding::ok(SCHEMA, check, format!("all {} steps are applied", steps.len()))
                 }
@@ -112,13 +115,14 @@ fn triggers(facts: &SchemaFacts, table: &str) -> Finding {
                     table.replace(".event", ".schema_history")
                 );
                 let says = format!("trigger {name} is missing: {without}");
-                return Finding::critical(SCHEMA, check, says, remedy).sql(step);
+                return Finding::critical(SCHEMA, check, says, remedy).measured(name).sql(step);
             }
             // Fires on the replication origin only, as is right, or always.
             Some("O" | "A") => {}
             Some(_) => {
                 let says = format!("trigger {name} is disabled: {without}");
                 return Finding::critical(SCHEMA, check, says, "enable it")
+                    .measured(name)
                     .sql(format!("alter table {table} enable trigger {name};"));
             }
         }
@@ -149,11 +153,14 @@ fn indexes(facts: &SchemaFacts, table: &str) -> Finding {
                 let index = table.replace(".event", &format!(".{name}"));
                 let says = format!("index {name} is invalid: {use_for} reads the whole table");
                 return Finding::critical(SCHEMA, "indexes", says, "make it anew")
+                    .measured(name)
                     .sql(format!("reindex index concurrently {index};"));
             }
             None => {
                 let says = format!("index {name} is missing: {use_for} reads the whole table");
-                return Finding::critical(SCHEMA, "indexes", says, "make it").sql(create);
+                return Finding::critical(SCHEMA, "indexes", says, "make it")
+                    .measured(name)
+                    .sql(create);
             }
         }
     }
@@ -192,12 +199,14 @@ fn safety(facts: &SchemaFacts, table: &str) -> Finding {
     if facts.unlogged == Some(true) {
         let says = "the event table is unlogged: a crash of PostgreSQL empties it";
         return Finding::critical(SCHEMA, check, says, "make it logged, at a quiet time")
+            .measured("unlogged")
             .sql(format!("alter table {table} set logged;"));
     }
     if facts.row_security == Some(true) {
         let says =
             "row level security is on: what its policies hide from the relay is never published";
         return Finding::critical(SCHEMA, check, says, "turn it off; roles protect this table")
+            .measured("row level security")
             .sql(format!("alter table {table} disable row level security;"));
     }
     Finding::ok(SCHEMA, check, "logged, without row level security")
@@ -208,11 +217,13 @@ fn autovacuum(facts: &SchemaFacts, server: &ServerFacts, table: &str) -> Finding
     if facts.autovacuum_off {
         let says = "autovacuum is off for the event table: it only grows";
         return Finding::critical(SCHEMA, check, says, "turn it on")
+            .measured("table")
             .sql(format!("alter table {table} reset (autovacuum_enabled);"));
     }
     if !server.autovacuum {
         let says = "autovacuum is off for the whole server";
         return Finding::critical(SCHEMA, check, says, "turn it on")
+            .measured("server")
             .sql("alter system set autovacuum = on; select pg_catalog.pg_reload_conf();");
     }
     Finding::ok(SCHEMA, check, "on")
@@ -231,6 +242,7 @@ async fn privileges(examination: &Examination, server: &ServerFacts, schema: &st
             let says = format!("{} lacks {}", server.role, lacking.join("; "));
             let remedy = format!("run this as the owner of {schema}");
             Finding::critical(PRIVILEGES, check, says, remedy)
+                .measured(lacking.clone())
                 .sql(grants.collect::<Vec<_>>().join("\n"))
         }
     }
@@ -252,8 +264,9 @@ fn excess(facts: &SchemaFacts, server: &ServerFacts, table: &str) -> Finding {
     } else {
         return Finding::ok(PRIVILEGES, check, format!("{role} has no more than it needs"));
     };
-    let remedy = "let the relay run as a role that may only claim and settle; the README lists what that needs";
-    Finding::warning(PRIVILEGES, check, says, remedy)
+    let remedy =
+        "let the relay run as a role that may only claim and settle: `outbox-relay migrate grants`";
+    Finding::warning(PRIVILEGES, check, says, remedy).measured(role.as_str())
 }
 
 fn public(facts: &SchemaFacts, table: &str) -> Finding {
@@ -267,6 +280,7 @@ fn public(facts: &SchemaFacts, table: &str) -> Finding {
         format!("every role of this server has {many} on the event table, payloads included"),
         "take it away",
     )
+    .measured(facts.public.clone())
     .sql(format!("revoke all on {table} from public;"))
 }
 
@@ -296,6 +310,7 @@ fn limits(server: &ServerFacts, context: &Context) -> Finding {
             "outbox.max_message_bytes is no number: enqueue fails",
             "set it to a number of bytes",
         )
+        .measured(server.max_message_bytes.as_deref().unwrap_or_default())
         .sql(format!(
             "alter database {} reset outbox.max_message_bytes;",
             quoted(&server.database)

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::finding::{Finding, Report};
+use super::masked::masked;
 use super::{Context, outbox, schema};
 use crate::cli::assemble;
 use crate::cli::failure::Failure;
@@ -103,20 +104,20 @@ fn tls(facts: &ServerFacts) -> Finding {
             "tls",
             "passwords and events cross the network in the clear",
             "set sslmode=verify-full in DATABASE_URL and DIRECT_URL",
-        ),
+        )
+        .measured("none"),
     }
 }
 
 fn writable(facts: &ServerFacts) -> Finding {
     if facts.standby {
-        return critical(POSTGRES, "primary", &StoreError::Standby);
+        return critical(POSTGRES, "primary", &StoreError::Standby).measured("standby");
     }
     if facts.read_only {
         let database = &facts.database;
-        return critical(POSTGRES, "primary", &StoreError::ReadOnly).sql(format!(
-            "alter database {} reset default_transaction_read_only;",
-            quoted(database)
-        ));
+        return critical(POSTGRES, "primary", &StoreError::ReadOnly).measured("read only").sql(
+            format!("alter database {} reset default_transaction_read_only;", quoted(database)),
+        );
     }
     Finding::ok(POSTGRES, "primary", "a primary that takes writes")
 }
@@ -124,7 +125,7 @@ fn writable(facts: &ServerFacts) -> Finding {
 fn encoding(facts: &ServerFacts) -> Finding {
     if facts.encoding == "SQL_ASCII" {
         let error = StoreError::NoEncoding { database: facts.database.clone() };
-        return critical(POSTGRES, "encoding", &error);
+        return critical(POSTGRES, "encoding", &error).measured(facts.encoding.as_str());
     }
     Finding::ok(POSTGRES, "encoding", facts.encoding.as_str())
 }
@@ -167,6 +168,7 @@ fn durability(facts: &ServerFacts) -> Finding {
             "turn fsync on, unless all data may be lost; then read nothing into what is published";
         let says = "fsync is off: a crash of the machine loses committed events";
         return Finding::warning(POSTGRES, check, says, remedy)
+            .measured(facts.fsync)
             .sql("alter system set fsync = on; select pg_catalog.pg_reload_conf();");
     }
     Finding::ok(POSTGRES, check, "fsync is on")
@@ -181,7 +183,9 @@ fn synchronous_commit(facts: &ServerFacts) -> Finding {
         "synchronous_commit is off: a crash loses the events of the last moments, published or not";
     let remedy = "turn it on for this database, or accept that";
     let sql = format!("alter database {} set synchronous_commit = on;", quoted(&facts.database));
-    Finding::warning(POSTGRES, check, says, remedy).sql(sql)
+    Finding::warning(POSTGRES, check, says, remedy)
+        .measured(facts.synchronous_commit.as_str())
+        .sql(sql)
 }
 
 fn idle_timeout(facts: &ServerFacts) -> Finding {
@@ -210,8 +214,8 @@ fn snapshots(facts: &ServerFacts, most: Duration) -> Finding {
     if age <= most.as_secs_f64() {
         return Finding::ok(POSTGRES, check, says).measured(age);
     }
-    let says =
-        format!("{says}: dead rows of the outbox stay until it ends; it runs: {}", old.query);
+    let query = masked(&old.query);
+    let says = format!("{says}: dead rows of the outbox stay until it ends; it runs: {query}");
     let finding = Finding::warning(POSTGRES, check, says, "end that transaction").measured(age);
     match old.pid {
         Some(pid) => finding.sql(format!("select pg_catalog.pg_terminate_backend({pid});")),
@@ -242,7 +246,8 @@ async fn notifications(report: &mut Report, store: &Store, direct: &Store, facts
             check,
             "LISTEN was accepted, but our own notification did not arrive: a pooler in transaction mode",
             "set DIRECT_URL to a connection that is not pooled; until then the relay polls",
-        ),
+        )
+        .measured(format!("not within {} s", ROUND_TRIP_MAX.as_secs())),
         Err(error) => critical(POSTGRES, check, &error),
     };
     report.add(finding);
@@ -257,16 +262,73 @@ pub(super) fn quoted(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn told(finding: &Finding) -> String {
-        format!("{finding:?}")
+    fn facts(what: &serde_json::Value) -> ServerFacts {
+        let mut facts = serde_json::json!({
+            "version": 150_000, "database": "app", "role": "r", "superuser": false, "standby": false,
+            "read_only": false, "encoding": "UTF8", "tls": null, "address": null, "clock_ms": 0,
+            "idle_session_timeout_ms": 0, "synchronous_commit": "on", "fsync": true, "autovacuum": true,
+            "max_message_bytes": null, "connections": 1, "connections_max": 100, "relays": {},
+            "old_snapshots": [], "idle_slots": [],
+        });
+        let more = what.as_object().unwrap().clone();
+        facts.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(facts).unwrap()
+    }
+
+    /// Level, what was measured and the remedy, of a finding that no test server can be brought to.
+    fn judged(finding: Finding) -> (String, serde_json::Value, String) {
+        let mut report = Report::default();
+        report.add(finding);
+        let json = report.json()["checks"][0].clone();
+        let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+        (text("level"), json["measured"].clone(), text("remedy"))
     }
 
     #[test]
     fn what_no_test_server_can_be_is_judged_all_the_same() {
-        assert!(told(&version(130_008)).contains("Critical"));
-        assert!(told(&version(180_001)).contains("PostgreSQL 18.1"));
-        assert!(told(&clock_offset(POSTGRES, "x", -3_000)).contains("Warning"));
-        assert!(told(&clock_offset(POSTGRES, "x", 1_999)).contains("Ok"));
+        let of = |what: serde_json::Value| facts(&what);
+        let cases = [
+            (version(130_008), "critical", serde_json::json!(130_008), "14 or newer"),
+            (version(180_001), "ok", serde_json::json!(180_001), ""),
+            (clock_offset(POSTGRES, "x", -3_000), "warning", serde_json::json!(-3_000), "NTP"),
+            (clock_offset(POSTGRES, "x", 1_999), "ok", serde_json::json!(1_999), ""),
+            (
+                tls(&of(serde_json::json!({"address": "10.0.0.7"}))),
+                "warning",
+                serde_json::json!("none"),
+                "sslmode=verify-full",
+            ),
+            (
+                tls(&of(serde_json::json!({"address": "127.0.0.1"}))),
+                "ok",
+                serde_json::Value::Null,
+                "",
+            ),
+            (
+                connections(&of(serde_json::json!({"connections": 95}))),
+                "warning",
+                serde_json::json!(95),
+                "max_connections",
+            ),
+            (
+                durability(&of(serde_json::json!({"fsync": false}))),
+                "warning",
+                serde_json::json!(false),
+                "turn fsync on",
+            ),
+            (
+                snapshots(&of(serde_json::json!({"idle_slots": ["gone"]})), Duration::from_secs(1)),
+                "warning",
+                serde_json::json!(["gone"]),
+                "drop it",
+            ),
+        ];
+        for (finding, level, measured, remedy) in cases {
+            let shown = format!("{finding:?}");
+            let (found, value, told) = judged(finding);
+            assert_eq!((found.as_str(), value), (level, measured), "{shown}");
+            assert!(told.contains(remedy) && (level == "ok") == told.is_empty(), "{shown}");
+        }
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
     }
 }

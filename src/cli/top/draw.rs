@@ -11,19 +11,24 @@ use crate::cli::figures::{age, bytes, count};
 use crate::cli::{holds, pause, table};
 use crate::store::stats::{Counted, Stats};
 
-/// Lines of numbers above the panels.
-const HEAD_LINES: u16 = 5;
+/// The most lines of numbers above the panels, on a screen of 40 columns.
+const HEAD_LINES_MAX: u16 = 12;
 
 pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
+    let area = frame.area();
+    let numbers = lines(view, usize::from(area.width));
+    // On a low screen the panels are worth more than the last of the numbers.
+    let most = HEAD_LINES_MAX.min((area.height / 2).max(5));
+    let head_lines = u16::try_from(numbers.len()).map_or(most, |lines| lines.min(most));
     let [head, chart, tabs, panel, keys] = Layout::vertical([
-        Constraint::Length(HEAD_LINES),
+        Constraint::Length(head_lines),
         Constraint::Length(3),
         Constraint::Length(1),
         Constraint::Min(1),
         Constraint::Length(1),
     ])
-    .areas(frame.area());
-    frame.render_widget(Paragraph::new(lines(view)), head);
+    .areas(area);
+    frame.render_widget(Paragraph::new(numbers), head);
     // The newest at the right edge.
     let width = usize::from(chart.width).min(view.history.len());
     let history: Vec<u64> = view.history.iter().skip(view.history.len() - width).copied().collect();
@@ -32,7 +37,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
     let chosen = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Tabs::new(titles).select(view.panel).highlight_style(chosen), tabs);
     draw_panel(frame, view, panel);
-    let help = "q quit   p pause the picture   Tab/arrows panels, scroll";
+    let help = if area.width < 56 {
+        "q quit  p pause  Tab/arrows"
+    } else {
+        "q quit   p pause the picture   Tab/arrows panels, scroll"
+    };
     frame.render_widget(Paragraph::new(help).style(view.style(Color::DarkGray)), keys);
 }
 
@@ -42,7 +51,7 @@ impl View {
     }
 }
 
-fn lines(view: &View) -> Vec<Line<'static>> {
+fn lines(view: &View, width: usize) -> Vec<Line<'static>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let still = if view.paused { "[picture paused: p]  " } else { "" };
     let title =
@@ -50,17 +59,37 @@ fn lines(view: &View) -> Vec<Line<'static>> {
     let mut lines = vec![title];
     match &view.stats {
         None => lines.push(Line::raw("looking…")),
-        Some(stats) => lines.extend(numbers(view, stats)),
+        Some(stats) => {
+            for (text, style) in numbers(view, stats) {
+                lines
+                    .extend(folded(&text, width).into_iter().map(|line| Line::styled(line, style)));
+            }
+        }
     }
     if let Some(trouble) = &view.trouble {
         let text = format!("not up to date: {}", table::clean(trouble));
-        lines.truncate(usize::from(HEAD_LINES) - 1);
-        lines.push(Line::styled(text, view.style(Color::Red).add_modifier(Modifier::BOLD)));
+        // Behind the title: whatever is cut off below, this is not.
+        lines.insert(1, Line::styled(text, view.style(Color::Red).add_modifier(Modifier::BOLD)));
     }
     lines
 }
 
-fn numbers(view: &View, stats: &Stats) -> Vec<Line<'static>> {
+/// Breaks a line between its parts, which two spaces part.
+fn folded(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in text.split("  ") {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 2 + part.chars().count() <= width => {
+                line.push_str("  ");
+                line.push_str(part);
+            }
+            _ => lines.push(part.to_owned()),
+        }
+    }
+    lines
+}
+
+fn numbers(view: &View, stats: &Stats) -> Vec<(String, Style)> {
     let unknown = || "?".to_owned();
     let pending = stats.pending.as_ref();
     let oldest = pending.and_then(|p| p.oldest_age_seconds);
@@ -73,7 +102,7 @@ fn numbers(view: &View, stats: &Stats) -> Vec<Line<'static>> {
         age(oldest)
     );
     let late = oldest.is_some_and(|age| age > 60.0);
-    let waits = Line::styled(waits, if late { view.style(Color::Yellow) } else { Style::new() });
+    let waits = (waits, if late { view.style(Color::Yellow) } else { Style::new() });
     let done = stats.published.as_ref().map_or_else(unknown, |p| {
         format!(
             "published {}/min  latency p50 {} p99 {}",
@@ -84,8 +113,8 @@ fn numbers(view: &View, stats: &Stats) -> Vec<Line<'static>> {
     });
     let dead = stats.dead_letters.as_ref().map_or_else(unknown, |d| count(d.events, d.more));
     let relays = stats.relays.as_ref().map_or_else(unknown, |r| r.len().to_string());
-    let done = Line::raw(format!("{done}  dead letters {dead}  versions connected {relays}"));
-    let size = Line::raw(stats.table.as_ref().map_or_else(unknown, |t| {
+    let done = (format!("{done}  dead letters {dead}  versions connected {relays}"), Style::new());
+    let size = stats.table.as_ref().map_or_else(unknown, |t| {
         format!(
             "table {} + {} indexes  rows {}  dead {}",
             bytes(t.table_bytes),
@@ -93,17 +122,19 @@ fn numbers(view: &View, stats: &Stats) -> Vec<Line<'static>> {
             count(t.live_rows, false),
             count(t.dead_rows, false)
         )
-    }));
+    });
+    let size = (size, Style::new());
     let mut pauses = stats.pauses.iter().flatten();
-    let paused = pauses.next().map_or_else(Line::default, |first| {
+    let paused = pauses.next().map(|first| {
         let more = match pauses.count() {
             0 => String::new(),
             n => format!(", and {n} more"),
         };
         let text = format!("PAUSED: {} by {}{more}", pause::in_words(first), first.actor);
-        Line::styled(text, view.style(Color::Yellow).add_modifier(Modifier::BOLD))
+        (text, view.style(Color::Yellow).add_modifier(Modifier::BOLD))
     });
-    vec![waits, done, size, paused]
+    // What an operator has done comes before what follows from it.
+    paused.into_iter().chain([waits, done, size]).collect()
 }
 
 fn draw_panel(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
@@ -115,7 +146,7 @@ fn draw_panel(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
     if rows.is_empty() {
         return frame.render_widget(Paragraph::new("none"), area);
     }
-    let lines = table::lines(&head, &rows);
+    let lines = table::lines_within(&head, &rows, usize::from(area.width));
     let visible = usize::from(area.height).saturating_sub(1);
     view.scroll = view.scroll.min(rows.len().saturating_sub(visible));
     let shown = lines.iter().skip(1 + view.scroll).take(visible);
@@ -234,6 +265,13 @@ mod tests {
         assert!(coloured && !text.contains('\u{1b}'));
         for (width, height) in [(1, 1), (10, 3), (40, 8), (300, 100)] {
             picture(&mut view, width, height);
+        }
+        // A telephone, or half a window: no number and no column is lost.
+        let (text, _) = picture(&mut view, 40, 24);
+        for part in
+            ["oldest 61.0 s", "settled 100/s", "latency p50", "dead letters 1", "dead 0", "OLDEST"]
+        {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         view.colours = false;
         assert!(!picture(&mut view, 80, 24).1, "NO_COLOR");

@@ -27,7 +27,8 @@ impl NameBook {
         if known.contains(name) {
             return name.to_owned();
         }
-        if known.len() >= NAMES_MAX || name.len() > NAME_BYTES_MAX {
+        // What has no name is an event whose names alone are larger than a message.
+        if name.is_empty() || known.len() >= NAMES_MAX || name.len() > NAME_BYTES_MAX {
             return OTHER.to_owned();
         }
         known.insert(name.to_owned());
@@ -156,7 +157,10 @@ mod tests {
     #[test]
     fn an_open_label_has_a_bounded_number_of_values() {
         let book = NameBook::default();
-        assert_eq!(book.name(&"x".repeat(NAME_BYTES_MAX + 1)), OTHER);
+        assert_eq!(
+            (book.name(&"x".repeat(NAME_BYTES_MAX + 1)), book.name("")),
+            (OTHER.into(), OTHER.into())
+        );
         for n in 0..NAMES_MAX {
             assert_eq!(book.name(&n.to_string()), n.to_string());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Metrics;
 use super::labels::NameBook;
 use crate::domain::event::Seq;
 use crate::store::claim::{Claim, Claimed};
@@ -43,6 +44,15 @@ impl Seen {
     /// Ably has answered.
     pub(in crate::relay) fn answered(&mut self) {
         self.accepted = Some(Instant::now());
+    }
+
+    /// Gives events their types that were claimed without.
+    pub(in crate::relay) fn name(&mut self, types: Vec<(Seq, String)>, metrics: &Metrics) {
+        for (seq, event_type) in types {
+            if let Some(event) = self.events.get_mut(&seq) {
+                event.event_type = metrics.names.name(&event_type);
+            }
+        }
     }
 
     /// How many there are.

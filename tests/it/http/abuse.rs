@@ -1,5 +1,7 @@
 //! Clients that are slow, many, wrong or curious.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -95,4 +97,89 @@ async fn an_address_that_others_reach_needs_a_token_and_a_taken_one_is_told() {
     let mut second = start(&taken.local_addr().unwrap().to_string());
     assert_eq!(second.wait(), Some(69));
     second.wait_for_log("cannot listen on 127.0.0.1:", 1);
+}
+
+/// Lets so many events through, one after the other; how long one takes from commit to acceptance on average, in ms.
+async fn mean_latency(site: &Site, events: u32) -> f64 {
+    let client = site.outbox.connect().await;
+    let read = async |name: &str| {
+        let request = site.client.get(format!("{}/metrics", site.url)).bearer_auth(TOKEN);
+        // Whoever asks while all places are taken may have to ask again.
+        loop {
+            let answer = request.try_clone().unwrap().timeout(LIMIT).send().await;
+            if let Ok(answer) = answer
+                && let Ok(text) = answer.text().await
+                && let Some(value) = metric(&text, name)
+            {
+                return value;
+            }
+        }
+    };
+    let (count, sum) = ("commit_to_accepted_seconds_count", "commit_to_accepted_seconds_sum");
+    let (before, begun) = (read(count).await, read(sum).await);
+    for n in 0..events {
+        insert(&client, "a", &format!("{{\"n\":{n}}}")).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let done = async {
+        while read(count).await < before + f64::from(events) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, done).await.expect("all are published");
+    (read(sum).await - begun) / f64::from(events) * 1_000.0
+}
+
+/// Wrong tokens, bodies of a megabyte, odd paths, heads that never end: as fast as they can, until it is over.
+async fn attack(url: String, kind: usize, answers: Arc<AtomicU64>) {
+    let client = http();
+    let big = "x".repeat(1 << 20);
+    loop {
+        let request = match kind {
+            0 => client.get(format!("{url}/metrics")).bearer_auth("wrong-token-of-somebody"),
+            1 => client.post(format!("{url}/outbox/publish")).bearer_auth(TOKEN).body(big.clone()),
+            2 => client.get(format!("{url}/%2e%2e/%2e%2e/etc/passwd?{}", &big[..4_000])),
+            _ => {
+                let mut stream =
+                    TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+                _ = stream.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                // Left open: the next one needs its place.
+                tokio::spawn(async move {
+                    _ = stream.read_to_end(&mut Vec::new()).await;
+                });
+                continue;
+            }
+        };
+        if request.timeout(LIMIT).send().await.is_ok() {
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_clients_attack_events_go_out_as_ever_and_memory_stays() {
+    let guarded = [("OUTBOX_RELAY_HTTP_TOKEN", TOKEN), ("OUTBOX_PUBLISH_TOKEN", TOKEN)];
+    let site = Site::with("attack", &guarded).await;
+    let calm = mean_latency(&site, 200).await;
+    let memory = site.relay.peak_memory();
+    let answers = Arc::default();
+    let mut attackers = tokio::task::JoinSet::new();
+    for n in 0..16 {
+        attackers.spawn(attack(site.url.clone(), n % 4, Arc::clone(&answers)));
+    }
+    let begun = Instant::now();
+    let attacked = mean_latency(&site, 200).await;
+    let took = begun.elapsed().as_secs_f64();
+    attackers.shutdown().await;
+    let (grown, answers) = (site.relay.peak_memory() - memory, answers.load(Ordering::Relaxed));
+    eprintln!(
+        "calm {calm:.1} ms, attacked {attacked:.1} ms by {answers} answers in {took:.1} s; {grown} MiB more"
+    );
+    assert!(answers > 100, "{answers} requests are no attack");
+    // The attackers, the emulator and PostgreSQL share the machine with the relay.
+    assert!(attacked < 500.0, "{calm} ms before, {attacked} ms during the attack");
+    assert!(grown < 32, "{grown} MiB more than {memory}");
+    assert_eq!(site.get("/livez").await.0, 200);
+    assert!(site.relay.complaints().is_empty(), "{:?}", site.relay.complaints());
 }

@@ -57,6 +57,39 @@ async fn ably_away_is_degraded_and_a_revoked_key_is_unready() {
     site.wait_for_status("/readyz", 200).await;
 }
 
+/// Another relay may be faster, or an operator decide: then nothing waits whose publish could show that Ably is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_with_nothing_left_to_publish_finds_out_that_ably_is_back() {
+    let site = Site::start("wayback").await;
+    let client = site.outbox.connect().await;
+    for (fault, class, grade) in [
+        (r#"{"kind":"status","status":503,"code":50003}"#, "outage", "degraded"),
+        (r#"{"kind":"unauthorized"}"#, "configuration", "failing"),
+    ] {
+        site.ably.fault(fault).await;
+        insert(&client, "a", "{}").await;
+        let open = format!("breaker_open{{class=\"{class}\"}}");
+        site.wait_for(&open, |n| n == Some(1.0)).await;
+        let decide = "update outbox.event set status = 'failed', error = '{\"discarded\": {}}' where status = 'pending'";
+        client.batch_execute(decide).await.unwrap();
+        let asked = async || site.ably.stats().await["faults"][0]["hits"].as_u64().unwrap();
+        let before = asked().await;
+        // It asks, and is told that nothing has changed.
+        site.ably
+            .wait_until("it asks again", async |stats| {
+                stats["faults"][0]["hits"].as_u64().unwrap() > before + 1
+            })
+            .await;
+        assert_eq!(site.metric(&open).await, Some(1.0));
+        let (_, text) = site.get("/readyz?verbose").await;
+        assert!(text.starts_with(grade), "{text}");
+        site.ably.clear_faults().await;
+        site.wait_for(&open, |n| n == Some(0.0)).await;
+        assert!(site.get("/readyz").await == (200, "ok\n".into()));
+    }
+    assert!(site.ably.accepted().await.is_empty(), "asking publishes nothing");
+}
+
 /// A connection to the server's other database.
 async fn elsewhere(site: &Site) -> TestClient {
     let dsn = site.outbox.database.dsn().replace(site.outbox.database.name(), "postgres");

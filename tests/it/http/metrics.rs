@@ -20,6 +20,10 @@ async fn what_is_published_and_what_fails_is_counted_and_timed() {
     .await;
     let failed = "events_failed_total{event_type=\"kitchen.task.claimed\",code=\"VALIDATION_ERROR\",ably_code=\"\"}";
     site.wait_for(failed, |n| n == Some(1.0)).await;
+    // Its payload is never read, and its type is known all the same.
+    insert(&client, "a", &format!("{{\"x\":\"{}\"}}", "x".repeat(70_000))).await;
+    let failed = "events_failed_total{event_type=\"kitchen.task.claimed\",code=\"PAYLOAD_TOO_LARGE\",ably_code=\"\"}";
+    site.wait_for(failed, |n| n == Some(1.0)).await;
     site.wait_for("commit_to_accepted_seconds_count", |n| n == Some(5.0)).await;
     let sum = site.metric("commit_to_accepted_seconds_sum").await.unwrap();
     assert!(sum > 0.0 && sum < 60.0, "{sum}");
@@ -33,7 +37,7 @@ async fn what_is_published_and_what_fails_is_counted_and_timed() {
     assert_eq!(site.metric("listener_up").await, Some(1.0));
     assert_eq!(site.metric("events_in_flight").await, Some(0.0));
     // The look at the database may be two seconds old.
-    site.wait_for("dead_letters", |n| n == Some(1.0)).await;
+    site.wait_for("dead_letters", |n| n == Some(2.0)).await;
     site.wait_for("oldest_dead_letter_age_seconds", |n| n > Some(0.0)).await;
     site.wait_for("pending_events", |n| n == Some(0.0)).await;
     assert_eq!(site.metric("oldest_pending_age_seconds").await, Some(0.0));
@@ -182,4 +186,42 @@ async fn the_documentation_lists_what_the_endpoint_has_and_nothing_else() {
         })
         .collect();
     assert_eq!(documented, of_endpoint(&text), "docs/metrics.md against\n{text}");
+}
+
+/// By the parser of Prometheus' own client library, which is strict. Without Python it is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_endpoint_speaks_openmetrics_by_the_letter() {
+    let python =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/venv/bin/python");
+    if !python.exists() {
+        eprintln!("not run: no tests/python/venv; scripts/test makes it");
+        return;
+    }
+    let site = Site::start("openmetrics").await;
+    let client = site.outbox.connect().await;
+    insert(&client, "a", "{}").await;
+    insert(&client, "a:b", "{}").await;
+    // A type's name is the writer's: it must not break the page.
+    let odd =
+        "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)
+               values ('a', 'b', 'c', E'odd.\"quote\\\\and\\nline', '{}')";
+    client.batch_execute(odd).await.unwrap();
+    site.wait_for("dead_letters", |n| n > Some(0.0)).await;
+    site.wait_for("commit_to_accepted_seconds_count", |n| n > Some(0.0)).await;
+    let (_, text) = site.get("/metrics").await;
+    let check = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as f; \
+                 print(sum(len(m.samples) for m in f(sys.stdin.read())))";
+    let mut parser = std::process::Command::new(python)
+        .args(["-c", check])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut parser.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}\n{text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(said.trim(), samples.to_string(), "{text}");
 }

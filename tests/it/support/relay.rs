@@ -107,6 +107,12 @@ impl RelayProcess {
         self.wait_for_log("listening", 1);
     }
 
+    /// Where it answers over HTTP, once it has said so.
+    pub(crate) fn address(&self) -> Option<String> {
+        let lines = self.log.0.lock().unwrap();
+        lines.iter().find_map(|line| line["address"].as_str()).map(str::to_owned)
+    }
+
     /// The log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.0.lock().unwrap().clone()

@@ -22,9 +22,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   limit_bytes constant integer := coalesce(nullif(current_setting('outbox.max_message_bytes', true), '')::integer, 65536);
-  event_id    constant text := coalesce(enqueue.id, :"schema".uuid_v7()::text);
+  event_id    text := enqueue.id;
   -- What is no traceparent is dropped: a tracer's mistake must not abort the application's transaction.
-  trace       constant text := coalesce(nullif(enqueue.traceparent, ''), current_setting('outbox.traceparent', true));
+  trace       text := coalesce(nullif(enqueue.traceparent, ''), current_setting('outbox.traceparent', true));
   -- Anything but what Unicode calls white space.
   seen        constant text := $re$[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$re$;
   bytes       integer;
@@ -47,7 +47,7 @@ begin
   end if;
   if (ascii(enqueue.aggregate_type) between 33 and 126) is not true and (enqueue.aggregate_type ~ seen) is not true
      or (ascii(enqueue.aggregate_id) between 33 and 126) is not true and (enqueue.aggregate_id ~ seen) is not true
-     or (ascii(event_id) between 33 and 126) is not true and (event_id ~ seen) is not true then
+     or event_id is not null and (ascii(event_id) between 33 and 126) is not true and (event_id ~ seen) is not true then
     raise exception 'aggregateType, aggregateId and id must not be blank'
       using errcode = 'invalid_parameter_value', hint = 'Say which thing the event is about; leave id out to get one.';
   end if;
@@ -62,9 +62,9 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'Use strings, numbers of at most 1.7e308, booleans or nulls as values.';
   end if;
 
-  -- Name + envelope + extras. The constant counts the envelope's own keys, quotes and its time.
+  -- Name + envelope + extras. The constants count the envelope's own keys, quotes and its time, and an id that is made here.
   bytes := octet_length(enqueue.event_type) + octet_length(to_json(enqueue.event_type)::text) + octet_length(enqueue.payload::text)
-         + octet_length(to_json(event_id)::text) + octet_length(to_json(enqueue.tenant_id)::text)
+         + coalesce(octet_length(to_json(event_id)::text), 38) + octet_length(to_json(enqueue.tenant_id)::text)
          + octet_length(to_json(enqueue.aggregate_type)::text) + octet_length(to_json(enqueue.aggregate_id)::text)
          + coalesce(octet_length(enqueue.headers::text) + 12, 0) + 127;
   if bytes > limit_bytes then
@@ -74,10 +74,18 @@ begin
             hint = 'Put a reference into the payload instead of the data, or raise outbox.max_message_bytes if your Ably plan takes more.';
   end if;
 
-  insert into :"schema".event (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at, traceparent)
-  values (event_id, enqueue.tenant_id, enqueue.aggregate_type, enqueue.aggregate_id, enqueue.event_type,
-          enqueue.payload, enqueue.headers, enqueue.occurred_at,
-          case when trace ~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then trace end);
+  trace := case when trace ~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then trace end;
+  -- Without an id the table gives one, as it does to a plain insert: a partitioned outbox tells such ids from given ones.
+  if event_id is null then
+    insert into :"schema".event as e (tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at, traceparent)
+    values (enqueue.tenant_id, enqueue.aggregate_type, enqueue.aggregate_id, enqueue.event_type,
+            enqueue.payload, enqueue.headers, enqueue.occurred_at, trace)
+    returning e.id into event_id;
+  else
+    insert into :"schema".event (id, tenant_id, aggregate_type, aggregate_id, event_type, payload, headers, occurred_at, traceparent)
+    values (event_id, enqueue.tenant_id, enqueue.aggregate_type, enqueue.aggregate_id, enqueue.event_type,
+            enqueue.payload, enqueue.headers, enqueue.occurred_at, trace);
+  end if;
   return event_id;
 end
 $$;

@@ -3,12 +3,13 @@
 mod files;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 
 use super::failure::{Exit, Failure};
 use super::{Context, assemble, output};
-use crate::config::Needs;
+use crate::config::{Needs, parse_duration};
 use crate::store::grants::Roles;
 use crate::store::migrate::{StepState, StepStatus, print};
 use crate::store::migration_files::Format;
@@ -25,6 +26,8 @@ pub(super) struct Options {
 enum Action {
     /// Create or update the schema; safe to run from many processes at once
     Up,
+    /// Partition the outbox by position, which follows time: old events go with their partition
+    Partition(PartitionOptions),
     /// What is applied and what is not
     Status,
     /// Write the SQL to stdout, or as files for your own migration tool
@@ -33,6 +36,28 @@ enum Action {
     Verify(VerifyOptions),
     /// What a relay, a producer and a viewer need, and nothing more
     Grants(GrantsOptions),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+In place and without a pause: the table that is there becomes the first partition, with its events. Relays go on, and
+make later partitions ahead of time; retention and `prune` drop those of which everything was published long enough ago.
+For all that is different then see docs/partitioning.md. There is no way back but `pg_dump` and a new outbox.")]
+struct PartitionOptions {
+    /// How long one partition should last: 1d, 7d
+    #[arg(long, value_name = "TIME", value_parser = every)]
+    every: Duration,
+
+    /// Events of each partition until there is a pace to go by
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(value_parser = clap::value_parser!(i64).range(10_000..=1_000_000_000))]
+    rows: i64,
+}
+
+fn every(text: &str) -> Result<Duration, String> {
+    let every = parse_duration(text).map_err(|error| format!("it {error}; write 1d or 7d"))?;
+    let fits = (Duration::from_secs(3_600)..=Duration::from_secs(366 * 86_400)).contains(&every);
+    if fits { Ok(every) } else { Err("it is not between 1h and 366d".to_owned()) }
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,7 +114,11 @@ impl Options {
     pub(super) fn needs(&self) -> Needs {
         match self.action {
             Action::Print(_) | Action::Verify(VerifyOptions { dir: Some(_) }) => Needs::Nothing,
-            Action::Up | Action::Status | Action::Verify(_) | Action::Grants(_) => Needs::Database,
+            Action::Up
+            | Action::Partition(_)
+            | Action::Status
+            | Action::Verify(_)
+            | Action::Grants(_) => Needs::Database,
         }
     }
 }
@@ -109,7 +138,11 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         }
         Action::Print(_) => return output::line(print(&schema()?).trim_end()),
         Action::Verify(VerifyOptions { dir: Some(dir) }) => return files::verify(&schema()?, dir),
-        Action::Up | Action::Status | Action::Verify(_) | Action::Grants(_) => {}
+        Action::Up
+        | Action::Partition(_)
+        | Action::Status
+        | Action::Verify(_)
+        | Action::Grants(_) => {}
     }
     // The direct connection: a pooler may not let a transaction wait for a lock as long as this does.
     let store = assemble::store(settings, configuration.direct_url()?)?;
@@ -136,6 +169,12 @@ async fn act(action: &Action, store: &Store) -> Result<(), Failure> {
                 output::line("nothing to do: the schema is up to date")?;
             }
             Ok(())
+        }
+        Action::Partition(options) => {
+            store.partition(options.every, options.rows).await?;
+            output::line(
+                "the outbox is partitioned; `migrate grants --relay ROLE` has what relays need for it",
+            )
         }
         Action::Status => {
             for step in store.migrate_status().await? {

@@ -14,6 +14,7 @@ use crate::relay::archive_file::{ArchiveError, ArchiveWriter};
 use crate::relay::housekeeping::{
     BATCH_DEFAULT, BATCH_MAX, Bounds, End, Housekeeping, HousekeepingError, Tally, Work,
 };
+use crate::relay::partitions::{self, Dropped};
 use crate::store::retention::{Purpose, Selection, Table};
 
 /// A hundred years: beyond it PostgreSQL's own times end sooner or later.
@@ -21,6 +22,8 @@ const AGE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+In a partitioned outbox whole partitions are dropped that hold nothing else, unless --tenant or --max-rows is given.
+
 Deletes from the oldest on, in small transactions with pauses, and only what is published: pending and
 failed events stay, whatever their age. Rows that somebody has locked are left for the next time.
 
@@ -112,17 +115,26 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
         tenant: options.tenant.clone(),
         ..Selection::default()
     };
-    let bounds = Bounds { batch: options.batch, rows: options.max_rows, ..Bounds::default() };
-    let keeper = store.keeper(purpose).await?;
+    let mut bounds = Bounds { batch: options.batch, rows: options.max_rows, ..Bounds::default() };
+    let mut keeper = store.keeper(purpose).await?;
+    let archived = options.archive.is_some() || options.archive_table;
+    let mut dropped = Dropped::default();
+    if !dry_run && options.tenant.is_none() && options.max_rows.is_none() {
+        if keeper.is_partitioned().await? {
+            store.make_partitions().await?;
+        }
+        let age = options.published_older_than;
+        dropped = partitions::drop_old(&mut keeper, age, archived, &context.stop).await?;
+        bounds.before = dropped.walk_below.unwrap_or(bounds.before);
+    }
     let mut walk = Housekeeping::new(keeper, selection, work, bounds);
     let mut progress = Progress::new();
     let end = walk.run(&context.stop, |tally| progress.show(|| looking(&tally, "deleted"))).await;
     drop(progress);
-    let archived = options.archive.is_some() || options.archive_table;
     output::line(&if options.common.json {
-        json(&walk.tally(), end.as_ref().ok(), dry_run, archived)
+        json(&walk.tally(), end.as_ref().ok(), dry_run, archived, &dropped)
     } else {
-        text(&walk.tally(), end.as_ref().ok(), dry_run, archived)
+        text(&walk.tally(), end.as_ref().ok(), dry_run, archived, &dropped)
     })?;
     end.map(drop).map_err(Failure::from)
 }
@@ -152,17 +164,38 @@ pub(super) fn remarks(tally: &Tally, end: Option<&End>) -> String {
     remarks
 }
 
-fn text(tally: &Tally, end: Option<&End>, dry_run: bool, archived: bool) -> String {
+fn text(
+    tally: &Tally,
+    end: Option<&End>,
+    dry_run: bool,
+    archived: bool,
+    dropped: &Dropped,
+) -> String {
     let count = if dry_run { tally.matched } else { tally.changed };
     let verb = match (dry_run, archived) {
         (true, _) => "would be deleted",
         (false, true) => "archived and deleted",
         (false, false) => "deleted",
     };
-    format!("{count} events {verb}, {} looked at{}", tally.looked_at, remarks(tally, end))
+    let partitions = if dropped.names.is_empty() {
+        String::new()
+    } else {
+        format!("; dropped with all their events: {}", dropped.names.join(", "))
+    };
+    format!(
+        "{count} events {verb}, {} looked at{}{partitions}",
+        tally.looked_at,
+        remarks(tally, end)
+    )
 }
 
-fn json(tally: &Tally, end: Option<&End>, dry_run: bool, archived: bool) -> String {
+fn json(
+    tally: &Tally,
+    end: Option<&End>,
+    dry_run: bool,
+    archived: bool,
+    dropped: &Dropped,
+) -> String {
     serde_json::json!({
         "command": "prune",
         "dry_run": dry_run,
@@ -172,6 +205,7 @@ fn json(tally: &Tally, end: Option<&End>, dry_run: bool, archived: bool) -> Stri
         "passed_over": tally.passed_over,
         "looked_at": tally.looked_at,
         "batches": tally.batches,
+        "dropped_partitions": dropped.names,
         "ended": ended(end),
     })
     .to_string()
@@ -227,13 +261,21 @@ mod tests {
     fn the_result_says_what_was_left_and_why() {
         let tally = Tally { looked_at: 9, matched: 5, changed: 3, passed_over: 2, batches: 1 };
         assert_eq!(
-            text(&tally, Some(&End::Limit), false, true),
+            text(&tally, Some(&End::Limit), false, true, &Dropped::default()),
             "3 events archived and deleted, 9 looked at; 2 that others had locked were left; ended at --max-rows"
         );
         assert_eq!(
-            text(&Tally { passed_over: 0, ..tally }, Some(&End::Complete), true, false),
+            text(
+                &Tally { passed_over: 0, ..tally },
+                Some(&End::Complete),
+                true,
+                false,
+                &Dropped::default()
+            ),
             "5 events would be deleted, 9 looked at"
         );
-        assert!(json(&tally, None, false, false).contains(r#""ended":"failed""#));
+        assert!(
+            json(&tally, None, false, false, &Dropped::default()).contains(r#""ended":"failed""#)
+        );
     }
 }

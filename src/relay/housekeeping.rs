@@ -114,6 +114,8 @@ pub enum HousekeepingError {
 pub struct Bounds {
     /// Behind which position it begins.
     pub after: Seq,
+    /// Before which it ends.
+    pub before: Seq,
     /// Rows of one batch, at most [`BATCH_MAX`].
     pub batch: u32,
     /// Rows to change at most.
@@ -124,7 +126,13 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { after: Seq(i64::MIN), batch: BATCH_DEFAULT, rows: None, batches: None }
+        Self {
+            after: Seq(i64::MIN),
+            before: Seq(i64::MAX),
+            batch: BATCH_DEFAULT,
+            rows: None,
+            batches: None,
+        }
     }
 }
 
@@ -211,7 +219,12 @@ impl Housekeeping {
         let left =
             self.bounds.rows.map_or(u64::MAX, |rows| rows.saturating_sub(self.tally.changed));
         let take = self.bounds.batch.min(u32::try_from(left).unwrap_or(u32::MAX));
-        let window = Window { after: self.bounds.after, look_at: self.look_at, take };
+        let window = Window {
+            after: self.bounds.after,
+            look_at: self.look_at,
+            take,
+            before: self.bounds.before,
+        };
         let batch = self.keeper.begin().await?;
         if self.exclusive && !batch.take_turn().await? {
             return Ok(None);

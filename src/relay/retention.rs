@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::archive_file::ArchiveWriter;
 use super::housekeeping::{Bounds, End, Housekeeping, HousekeepingError, Tally, Work};
+use super::partitions;
 use crate::domain::event::Seq;
 use crate::store::retention::{Purpose, Selection};
 use crate::store::session::Store;
@@ -119,8 +120,12 @@ impl Retention {
     }
 
     async fn round(self, after: Seq) -> Result<Round, HousekeepingError> {
-        let keeper = self.store.keeper(self.purpose).await?;
-        let bounds = Bounds { after, batches: Some(ROUND_BATCHES), ..Bounds::default() };
+        let mut keeper = self.store.keeper(self.purpose).await?;
+        let only_empty = !matches!(self.work, Work::Delete);
+        let (age, stop) = (self.selection.older_than, CancellationToken::new());
+        let dropped = partitions::drop_old(&mut keeper, age, only_empty, &stop).await?;
+        let mut bounds = Bounds { after, batches: Some(ROUND_BATCHES), ..Bounds::default() };
+        bounds.before = dropped.walk_below.unwrap_or(bounds.before);
         let mut walk = Housekeeping::new(keeper, self.selection.clone(), self.work.clone(), bounds)
             .exclusive();
         // Whoever ends the relay drops this.

@@ -19,6 +19,7 @@ use super::floor_work::FloorWork;
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::monitor::Monitor;
+use super::partitions;
 use super::plan::{PlanLimits, Publication};
 use super::retention::{Retention, RetentionConfig};
 use super::side_session::SideSession;
@@ -186,6 +187,7 @@ impl Relay {
         self.started.cancel();
         let (events, inbox) = mpsc::channel(16);
         let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
+        let partitions = partitions::keep_ahead(self.store.clone());
         let drain = Arc::new(Drain {
             side: SideSession::new(self.store.clone()),
             store: self.store,
@@ -215,6 +217,7 @@ impl Relay {
             if let Some(retention) = retention {
                 listener.spawn(retention.run());
             }
+            listener.spawn(partitions);
         }
         let coordinator = Coordinator::new(drain, self.config, first, self.listening, self.monitor);
         let inputs = Inputs { bell, inbox, requests: self.requests, adjusted: self.adjusted };

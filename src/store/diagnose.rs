@@ -99,6 +99,12 @@ pub struct SchemaFacts {
     pub unlogged: Option<bool>,
     /// Row level security.
     pub row_security: Option<bool>,
+    /// Whether it is partitioned.
+    pub partitioned: bool,
+    /// Partitions that wait ahead of the last position.
+    pub partitions_ahead: i64,
+    /// Rows of the default partition, by the statistics.
+    pub in_default: i64,
     /// The table's own `autovacuum_enabled = off`.
     pub autovacuum_off: bool,
     /// Its indexes, and whether each can be used.

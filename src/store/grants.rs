@@ -64,6 +64,7 @@ const VIEWER: Grants = &[
     ("adopted", "select"),
     ("adopted_owed", "select"),
     ("captured", "select"),
+    ("partitioning", "select"),
     ("awake_until", "select"),
 ];
 
@@ -164,7 +165,12 @@ fn statements(schema: &str, roles: &Roles, objects: &Objects) -> String {
             grants(&role).into_iter().for_each(&mut add);
         }
     };
-    section("A relay reads and settles events.", &roles.relay, &|role| on(RELAY, role));
+    section("A relay reads and settles events.", &roles.relay, &|role| {
+        let mut all = on(RELAY, role);
+        // Ahead of writers, in an outbox that is partitioned.
+        all.extend(execute("make_partitions", role));
+        all
+    });
     section("A producer writes events, and cannot even read them.", &roles.producer, &|role| {
         let mut all = execute("enqueue", role);
         if roles.allow_insert {

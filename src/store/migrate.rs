@@ -62,7 +62,7 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 14] = [
+pub static STEPS: [Step; 16] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
@@ -72,11 +72,13 @@ pub static STEPS: [Step; 14] = [
     step!(migrations / "0007_adopted"),
     step!(migrations / "0008_pause"),
     step!(migrations / "0009_traceparent"),
+    step!(migrations / "0010_partitions"),
     step!(triggers / "event_bell"),
     step!(triggers / "event_guard"),
     step!(triggers / "event_again"),
     step!(triggers / "enqueue"),
     step!(triggers / "event_adopted"),
+    step!(triggers / "partitions"),
 ];
 
 /// How long a step waits for another process that is migrating.

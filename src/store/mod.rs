@@ -3,7 +3,7 @@
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), `oversize` and [`payload`] (what no message can hold), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application, over other drivers `producer_sqlx` and `producer_diesel`), [`application`] (the same with what became of them, for `dev`),
-//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events),
+//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events), [`partitions`] (where the outbox has them),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod adopt;
@@ -29,6 +29,7 @@ pub mod observe;
 pub mod operator;
 pub mod operator_statement;
 mod oversize;
+pub mod partitions;
 pub mod pause;
 pub mod payload;
 pub mod producer;

@@ -123,6 +123,8 @@ pub struct Window {
     pub look_at: u32,
     /// For so many.
     pub take: u32,
+    /// Not from this position on.
+    pub before: Seq,
 }
 
 /// What a window holds.
@@ -143,8 +145,8 @@ pub struct Found {
 /// A connection for old events.
 #[derive(Debug)]
 pub struct Keeper {
-    client: Client,
-    schema: SchemaName,
+    pub(super) client: Client,
+    pub(super) schema: SchemaName,
     // Dropping it closes the socket, and PostgreSQL rolls back what was open.
     _tasks: JoinSet<()>,
 }
@@ -249,6 +251,7 @@ impl Batch<'_> {
                     &selection.type_pattern(),
                     &selection.aggregate_id,
                     &selection.unscrubbed,
+                    &window.before.0,
                 ],
             )
             .await?;
@@ -313,10 +316,8 @@ impl Batch<'_> {
         seqs: &[Seq],
         selection: &Selection,
     ) -> Result<u64, StoreError> {
-        let statement = match table {
-            Table::Event => &SCRUB_ROWS,
-            Table::Archive => &SCRUB_ARCHIVED,
-        };
+        let event = table == Table::Event;
+        let statement = if event { &SCRUB_ROWS } else { &SCRUB_ARCHIVED };
         let row = self
             .ask(
                 statement,

@@ -10,7 +10,7 @@ pub(super) const INSPECT: StatementText =
     statement!("retention_inspect", [TEXT_ARRAY, TEXT_ARRAY, TEXT_ARRAY]);
 pub(super) const TURN: StatementText = statement!("retention_turn", []);
 pub(super) const FIND_OLD: StatementText =
-    statement!("find_old", [INT8, INT8, INT8, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT, BOOL]);
+    statement!("find_old", [INT8, INT8, INT8, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT, BOOL, INT8]);
 pub(super) const FIND_ARCHIVED: StatementText =
     statement!("find_archived", [INT8, INT8, INT8, INT8, TEXT_ARRAY, TEXT, TEXT, TEXT, BOOL]);
 pub(super) const PRUNE_ROWS: StatementText = statement!("prune_rows", [INT8_ARRAY, INT8]);

@@ -32,6 +32,7 @@ mod migrations;
 mod outage;
 mod packaging;
 mod parity;
+mod partitions;
 mod pause;
 mod prisma;
 mod private_postgres;

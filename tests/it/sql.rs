@@ -3,8 +3,8 @@
 use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
-    adopt, application, capture, diagnose, grants, observe, operator_statement, payload, producer,
-    relation, retention_statement, stats,
+    adopt, application, capture, diagnose, grants, observe, operator_statement, partitions,
+    payload, producer, relation, retention_statement, stats,
 };
 
 use crate::support::outbox::Outbox;
@@ -17,7 +17,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let others = operator_statement::ALL.iter().chain(&retention_statement::ALL);
     let others =
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
-    let others = others.chain(&capture::STATEMENTS);
+    let others = others.chain(&capture::STATEMENTS).chain(partitions::STATEMENTS);
     let others = others.chain(&stats::STATEMENTS);
     let others =
         others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS).chain([&payload::STATEMENT]);

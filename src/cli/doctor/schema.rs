@@ -58,6 +58,9 @@ pub(super) async fn examine(
     report.add(triggers(&facts, &table));
     report.add(functions(&facts, store));
     report.add(indexes(&facts, &table));
+    if facts.partitioned {
+        report.add(partitions(&facts, &name));
+    }
     report.add(plan(examination).await);
     report.add(safety(&facts, &table));
     report.add(autovacuum(&facts, server, &table));
@@ -142,6 +145,19 @@ fn functions(facts: &SchemaFacts, store: &Store) -> Finding {
         "see who changed it; `outbox-relay migrate print` has the right text, to be run with psql",
     )
     .measured(changed)
+}
+
+fn partitions(facts: &SchemaFacts, schema: &str) -> Finding {
+    let (ahead, rows) = (facts.partitions_ahead, facts.in_default);
+    let says = format!(
+        "{ahead} partitions are ahead of the last position, {rows} events are in the default one"
+    );
+    if ahead > 0 {
+        return Finding::ok(SCHEMA, "partitions", says);
+    }
+    let remedy = "grant a relay EXECUTE on make_partitions (`migrate grants`), or call it now";
+    Finding::warning(SCHEMA, "partitions", says, remedy)
+        .sql(&format!("select {}.make_partitions();", quoted(schema)))
 }
 
 fn indexes(facts: &SchemaFacts, table: &str) -> Finding {

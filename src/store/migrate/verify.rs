@@ -12,7 +12,7 @@ const TRIGGERS: [&str; 5] =
     ["event_bell", "event_guard", "event_again", "event_adopted_settled", "event_write_back"];
 
 /// The tables and sequences that must be there, whatever the history says.
-const RELATIONS: [&str; 13] = [
+const RELATIONS: [&str; 16] = [
     "event",
     "in_flight",
     "hold",
@@ -26,6 +26,9 @@ const RELATIONS: [&str; 13] = [
     "adopted",
     "adopted_owed",
     "captured",
+    "pause",
+    "partitioning",
+    "event_id",
 ];
 
 /// What is wrong with the outbox of this database, one line each; empty when all is as embedded.

@@ -1,13 +1,14 @@
 -- Looks at the next $2 events behind position $1 for at most $3 that are older than $4 milliseconds by the
 -- server's clock: published_at, or created_at of a failed one. $5 statuses, $6 tenant, $7 pattern of the
--- event type, $8 aggregate, $9 only what is not scrubbed yet. Locks nothing. Index: event_pkey.
+-- event type, $8 aggregate, $9 only what is not scrubbed yet, $10 below
+-- which position. Locks nothing. Index: event_pkey.
 -- A position is taken no later than created_at is read, and nothing is published before it is written: where
 -- everything is young by created_at, everything behind it is young too, and the walk may end.
 with looked as materialized (
   select e.seq, e.status, e.tenant_id, e.event_type, e.aggregate_id, e.created_at, e.published_at,
          not $9::boolean or e.headers is not null or e.payload <> '{"scrubbed": true}' as unscrubbed
     from :"schema".event e
-   where e.seq > $1
+   where e.seq > $1 and e.seq < $10
    order by e.seq
    limit $2
 ), judged as materialized (

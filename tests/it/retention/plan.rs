@@ -23,10 +23,14 @@ async fn every_statement_reads_by_position_and_no_further_than_its_window() {
         .unwrap();
     let settings = include_str!("../../../src/store/sql/retention_settings.sql");
     let schema = SchemaName::new("outbox").unwrap();
-    let filter = "86400000, '{published}', null, null, null, true";
+    let filter = "86400000, '{published}', null, null, null, true, 6000";
     for (name, arguments, index) in [
         ("find_old", format!("(5000, 1000, 500, {filter})"), "event_pkey"),
-        ("find_archived", format!("(5000, 1000, 500, {filter})"), "event_archive_seq"),
+        (
+            "find_archived",
+            format!("(5000, 1000, 500, {filter})").replace(", 6000", ""),
+            "event_archive_seq",
+        ),
         ("prune_rows", "('{1,2}', 86400000)".to_owned(), "event_pkey"),
         ("prune_rows_into_archive", "('{1,2}', 86400000)".to_owned(), "event_pkey"),
         ("archive_lines", "('{1,2}', 86400000, 1000000)".to_owned(), "event_pkey"),

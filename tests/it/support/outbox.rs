@@ -23,10 +23,24 @@ pub(crate) fn store_at(dsn: &str, schema: &str) -> Store {
     Store::new(dsn, ConnectOptions::new("outbox-relay-test"), SchemaName::new(schema).unwrap())
 }
 
+/// With this variable every test's outbox is a partitioned one, as in `scripts/test`'s second round.
+const PARTITIONED: &str = "OUTBOX_TEST_PARTITIONED";
+
+/// Partitions of five positions each, so that every test crosses from one to the next; what goes beyond is in the
+/// default one.
+pub(crate) async fn partition(client: &tokio_postgres::Client) {
+    let sql = "select outbox.partition_event('1 day', 5);
+               do $$ begin for i in 0..7 loop perform outbox.add_partition(11 + 5 * i, 16 + 5 * i); end loop; end $$";
+    client.batch_execute(sql).await.expect("partition");
+}
+
 impl Outbox {
     pub(crate) async fn create(hint: &str) -> Self {
         let prepare = async |database: &TestDatabase| {
             store_at(&database.dsn(), "outbox").migrate_up().await.expect("migrate");
+            if std::env::var_os(PARTITIONED).is_some() {
+                partition(&*database.connect().await).await;
+            }
         };
         Self { database: TestDatabase::create_from(&TEMPLATE, hint, prepare).await }
     }

@@ -179,7 +179,9 @@ impl Coordinator {
             self.drain.floor.with(Floor::woken);
         }
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
-        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep };
+        // The one that starts is counted.
+        let alone = self.wake.in_flight() == 1;
+        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep, alone };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {

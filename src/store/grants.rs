@@ -164,7 +164,11 @@ fn statements(schema: &str, roles: &Roles, objects: &Objects) -> String {
             grants(&role).into_iter().for_each(&mut add);
         }
     };
-    section("A relay reads and settles events.", &roles.relay, &|role| on(RELAY, role));
+    section("A relay reads and settles events.", &roles.relay, &|role| {
+        let mut all = on(RELAY, role);
+        all.extend(execute("claim_lone", role));
+        all
+    });
     section("A producer writes events, and cannot even read them.", &roles.producer, &|role| {
         let mut all = execute("enqueue", role);
         if roles.allow_insert {

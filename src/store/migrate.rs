@@ -62,7 +62,7 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 14] = [
+pub static STEPS: [Step; 15] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
@@ -77,6 +77,7 @@ pub static STEPS: [Step; 14] = [
     step!(triggers / "event_again"),
     step!(triggers / "enqueue"),
     step!(triggers / "event_adopted"),
+    step!(triggers / "claim_lone"),
 ];
 
 /// How long a step waits for another process that is migrating.

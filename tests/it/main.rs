@@ -26,6 +26,7 @@ mod emulator_client;
 mod floor;
 mod http;
 mod in_flight;
+mod lone;
 mod migration_files;
 mod migrations;
 mod outage;

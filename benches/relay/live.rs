@@ -55,8 +55,10 @@ impl Floor {
         Self { woken, worker, http: http(), _driver: driver, _listener: client }
     }
 
-    /// Commits a row, and sends it as soon as its notification is heard. Commit to arrival.
-    async fn sample(&mut self, writer: &Connection, sink: &Sink, n: usize) -> Duration {
+    /// Commits a row, and sends it as soon as its notification is heard. Commit to arrival. The lock is committed before
+    /// the request leaves, as a statement by itself is, or in a transaction that stays `open`, as a relay's: without
+    /// waiting for the disk.
+    async fn sample(&mut self, writer: &Connection, sink: &Sink, n: usize, open: bool) -> Duration {
         let insert = format!(
             "begin; delete from floor; insert into floor values ({n}, repeat('x', 300)); notify floor; commit"
         );
@@ -64,7 +66,12 @@ impl Floor {
             self.worker.prepare("select n, body from floor for update skip locked").await.unwrap();
         let work = async {
             self.woken.recv().await.unwrap();
-            let row = self.worker.query_one(&claim, &[]).await.unwrap();
+            let row = if open {
+                let begin = self.worker.batch_execute("begin");
+                tokio::join!(begin, self.worker.query_one(&claim, &[])).1.unwrap()
+            } else {
+                self.worker.query_one(&claim, &[]).await.unwrap()
+            };
             let body = format!(
                 r#"[{{"id":"x","data":"{{\"tenantId\":\"floor\",\"payload\":{{\"n\": {}, \"pad\": \"{}\"}}}}"}}]"#,
                 row.get::<_, i64>(0),
@@ -72,6 +79,9 @@ impl Floor {
             );
             let url = format!("{}/channels/floor/messages", sink.url());
             assert!(self.http.post(url).body(body).send().await.unwrap().status().is_success());
+            if open {
+                self.worker.batch_execute("commit").await.unwrap();
+            }
         };
         let (committed, ()) = tokio::join!(
             async {
@@ -95,26 +105,29 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
-/// Commits one event at a time while nothing else happens, in turns with the floor: (relay, floor) in ms. On a thread of
-/// its own: the floor must not pay for threads that wake each other.
-fn idle(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>) {
+/// Commits one event at a time while nothing else happens, in turns with the floors: relay, floor, and floor with an open
+/// transaction, in ms. On a thread of its own: the floor must not pay for threads that wake each other.
+fn idle(database: &Database, sink: &Sink, samples: usize) -> [Vec<f64>; 3] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(in_turns(database, sink, samples))
 }
 
-async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>) {
+async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> [Vec<f64>; 3] {
     sink.reset(Manner::After(0));
     let probe = Probe::new();
     let relay = Relay::start(&database.url, &sink.url(), &probe.settings());
     let writer = database.connect().await;
     let insert = writer.prepare(INSERT).await.unwrap();
     let mut floor = Floor::start(database).await;
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let mut all = [Vec::new(), Vec::new(), Vec::new()];
     for sample in 0..samples + 20 {
-        // So long that the relay has gone back to sleep; not in step with any timer.
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
-        let n = 2 * sample + 1;
-        let took = floor.sample(&writer, sink, n).await;
+        let n = 3 * sample + 1;
+        let mut took = [Duration::ZERO; 2];
+        for (number, open) in [(n, false), (n + 2, true)] {
+            // So long that the relay has gone back to sleep; not in step with any timer.
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
+            took[usize::from(open)] = floor.sample(&writer, sink, number, open).await;
+        }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
         let tenant = format!("tenant-{}", sample % 50);
         let number = i64::try_from(n + 1).unwrap();
@@ -123,13 +136,13 @@ async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>
         let arrived = sink.wait_for(n + 1, PATIENCE).await;
         // The first connect, prepare and warm up.
         if sample >= 20 {
-            ours.push(ms(arrived.saturating_duration_since(committed)));
-            floors.push(ms(took));
+            let took = [arrived.saturating_duration_since(committed), took[0], took[1]];
+            all.iter_mut().zip(took).for_each(|(all, took)| all.push(ms(took)));
         }
     }
     say(&format!("live idle, stages: {}", probe.medians(&http()).await));
     relay.stop();
-    (ours, floors)
+    all
 }
 
 /// A steady load.
@@ -234,17 +247,23 @@ fn ms(duration: Duration) -> f64 {
 pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results: &mut Results) {
     let client = database.connect().await;
     let samples = if scale.quick { 100 } else { 300 };
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let (mut ours, mut floors, mut open_floors) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         database.empty(&client).await;
-        let (relay, floor) = tokio::task::block_in_place(|| {
+        let [relay, floor, open] = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
                 scope.spawn(|| idle(database, sink, samples)).join().unwrap()
             })
         });
-        say(&format!("live idle: p50 {:.3} ms, floor {:.3} ms", median(&relay), median(&floor)));
+        say(&format!(
+            "live idle: p50 {:.3} ms, floor {:.3} ms, with an open transaction {:.3} ms",
+            median(&relay),
+            median(&floor),
+            median(&open)
+        ));
         ours.push(relay);
         floors.push(floor);
+        open_floors.push(open);
     }
     let mut rows = Vec::new();
     let mut row = |name: &str, p50: f64, p99: f64| {
@@ -259,6 +278,8 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
     let (p50, p99) = (of(&ours, 0.5), of(&ours, 0.99));
     let (floor50, floor99) = (of(&floors, 0.5), of(&floors, 0.99));
     row("the floor", floor50, floor99);
+    let (open50, open99) = (of(&open_floors, 0.5), of(&open_floors, 0.99));
+    row("the floor without waiting for the disk: its lock is not committed", open50, open99);
     row("idle", p50, p99);
     results.at_most("commit to request, idle: p50 / the floor's", 1.5, p50 / floor50, "");
     results.at_most("commit to request, idle: p99 / the floor's", 3.0, p99 / floor99, "");

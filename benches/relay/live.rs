@@ -1,6 +1,7 @@
 //! (b): from commit to the request's arrival, on an idle outbox and at 500 events/s, beside the floor: a bare
 //! NOTIFY wake, one `for update skip locked` round trip and one HTTP request.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,10 @@ impl Floor {
         Self { woken, worker, http: http(), _driver: driver, _listener: client }
     }
 
-    /// Commits a row, and sends it as soon as its notification is heard. Commit to arrival.
-    async fn sample(&mut self, writer: &Connection, sink: &Sink, n: usize) -> Duration {
+    /// Commits a row, and sends it as soon as its notification is heard. Commit to arrival. The lock is committed before
+    /// the request leaves, as a statement by itself is, or in a transaction that stays `open`, as a relay's: without
+    /// waiting for the disk.
+    async fn sample(&mut self, writer: &Connection, sink: &Sink, n: usize, open: bool) -> Duration {
         let insert = format!(
             "begin; delete from floor; insert into floor values ({n}, repeat('x', 300)); notify floor; commit"
         );
@@ -63,7 +66,12 @@ impl Floor {
             self.worker.prepare("select n, body from floor for update skip locked").await.unwrap();
         let work = async {
             self.woken.recv().await.unwrap();
-            let row = self.worker.query_one(&claim, &[]).await.unwrap();
+            let row = if open {
+                let begin = self.worker.batch_execute("begin");
+                tokio::join!(begin, self.worker.query_one(&claim, &[])).1.unwrap()
+            } else {
+                self.worker.query_one(&claim, &[]).await.unwrap()
+            };
             let body = format!(
                 r#"[{{"id":"x","data":"{{\"tenantId\":\"floor\",\"payload\":{{\"n\": {}, \"pad\": \"{}\"}}}}"}}]"#,
                 row.get::<_, i64>(0),
@@ -71,6 +79,9 @@ impl Floor {
             );
             let url = format!("{}/channels/floor/messages", sink.url());
             assert!(self.http.post(url).body(body).send().await.unwrap().status().is_success());
+            if open {
+                self.worker.batch_execute("commit").await.unwrap();
+            }
         };
         let (committed, ()) = tokio::join!(
             async {
@@ -94,26 +105,29 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
-/// Commits one event at a time while nothing else happens, in turns with the floor: (relay, floor) in ms. On a thread of
-/// its own: the floor must not pay for threads that wake each other.
-fn idle(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>) {
+/// Commits one event at a time while nothing else happens, in turns with the floors: relay, floor, and floor with an open
+/// transaction, in ms. On a thread of its own: the floor must not pay for threads that wake each other.
+fn idle(database: &Database, sink: &Sink, samples: usize) -> [Vec<f64>; 3] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(in_turns(database, sink, samples))
 }
 
-async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>, Vec<f64>) {
+async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> [Vec<f64>; 3] {
     sink.reset(Manner::After(0));
     let probe = Probe::new();
     let relay = Relay::start(&database.url, &sink.url(), &probe.settings());
     let writer = database.connect().await;
     let insert = writer.prepare(INSERT).await.unwrap();
     let mut floor = Floor::start(database).await;
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let mut all = [Vec::new(), Vec::new(), Vec::new()];
     for sample in 0..samples + 20 {
-        // So long that the relay has gone back to sleep; not in step with any timer.
-        tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
-        let n = 2 * sample + 1;
-        let took = floor.sample(&writer, sink, n).await;
+        let n = 3 * sample + 1;
+        let mut took = [Duration::ZERO; 2];
+        for (number, open) in [(n, false), (n + 2, true)] {
+            // So long that the relay has gone back to sleep; not in step with any timer.
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
+            took[usize::from(open)] = floor.sample(&writer, sink, number, open).await;
+        }
         tokio::time::sleep(Duration::from_millis(fastrand::u64(8..30))).await;
         let tenant = format!("tenant-{}", sample % 50);
         let number = i64::try_from(n + 1).unwrap();
@@ -122,32 +136,43 @@ async fn in_turns(database: &Database, sink: &Sink, samples: usize) -> (Vec<f64>
         let arrived = sink.wait_for(n + 1, PATIENCE).await;
         // The first connect, prepare and warm up.
         if sample >= 20 {
-            ours.push(ms(arrived.saturating_duration_since(committed)));
-            floors.push(ms(took));
+            let took = [arrived.saturating_duration_since(committed), took[0], took[1]];
+            all.iter_mut().zip(took).for_each(|(all, took)| all.push(ms(took)));
         }
     }
     say(&format!("live idle, stages: {}", probe.medians(&http()).await));
     relay.stop();
-    (ours, floors)
+    all
 }
 
-/// What came of a steady load.
+/// A steady load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Commits a second.
+    pub(crate) rate: usize,
+    pub(crate) seconds: usize,
+    /// A multiple of the writers.
+    pub(crate) tenants: usize,
+    pub(crate) answer_ms: u64,
+}
+
+/// What came of it.
 pub(crate) struct Steady {
     pub(crate) latencies: Vec<f64>,
+    /// What no relay that keeps order could be below: see [`ordered`].
+    pub(crate) limit: Vec<f64>,
     pub(crate) relay_cpu: f64,
     pub(crate) postgres_cpu: f64,
     pub(crate) statements: f64,
     pub(crate) memory_mib: f64,
 }
 
-/// `rate` commits a second by 8 connections, open loop; commit to arrival in ms.
-pub(crate) async fn steady(
-    database: &Database,
-    sink: &Sink,
-    rate: usize,
-    seconds: usize,
-    answer_ms: u64,
-) -> Steady {
+/// Connections that commit.
+const WRITERS: usize = 8;
+
+/// Commits by [`WRITERS`] connections, open loop; commit to arrival in ms.
+pub(crate) async fn steady(database: &Database, sink: &Sink, load: Load) -> Steady {
+    let Load { rate, seconds, tenants, answer_ms } = load;
     sink.reset(Manner::After(answer_ms));
     let probe = Probe::new();
     let relay = Relay::start(&database.url, &sink.url(), &probe.settings());
@@ -157,27 +182,31 @@ pub(crate) async fn steady(
         (Counted::now(&admin).await, relay.cpu(), process::cpu_of_postgres(database.postmaster));
     let mut writers = JoinSet::new();
     let start = Instant::now() + Duration::from_millis(50);
-    for lane in 0..8 {
+    for lane in 0..WRITERS {
         let writer = database.connect().await;
         writers.spawn(async move {
             let insert = writer.prepare(INSERT).await.unwrap();
             let mut commits = Vec::new();
-            for n in (lane..total).step_by(8) {
+            for n in (lane..total).step_by(WRITERS) {
                 let due =
                     start + Duration::from_micros(u64::try_from(1_000_000 * n / rate).unwrap());
                 tokio::time::sleep_until(due.into()).await;
                 let number = i64::try_from(n + 1).unwrap();
                 // A tenant has one writer, so that its events are committed in the order of their numbers.
-                let tenant = format!("tenant-{}", lane + 8 * fastrand::usize(..25));
-                writer.execute(&insert, &[&number, &tenant]).await.unwrap();
-                commits.push((n + 1, Instant::now()));
+                let tenant = lane + WRITERS * fastrand::usize(..tenants / WRITERS);
+                writer.execute(&insert, &[&number, &format!("tenant-{tenant}")]).await.unwrap();
+                commits.push((n + 1, tenant, Instant::now()));
             }
             commits
         });
     }
-    let commits = writers.join_all().await.concat();
+    let mut commits = writers.join_all().await.concat();
+    commits.sort_by_key(|(.., committed)| *committed);
+    let answer = Duration::from_millis(answer_ms);
+    let limit =
+        ordered(commits.iter().filter(|(n, ..)| *n > rate).map(|(_, t, at)| (*t, *at)), answer);
     let mut latencies = Vec::new();
-    for (n, committed) in commits {
+    for (n, _, committed) in commits {
         let arrived = sink.wait_for(n, PATIENCE).await;
         // The first second connects and warms up.
         if n > rate {
@@ -192,7 +221,22 @@ pub(crate) async fn steady(
     say(&format!("live at {rate}/s, stages: {}", probe.medians(&http()).await));
     relay.stop();
     let statements = Counted::now(&admin).await.since(before.0).statements / thousands;
-    Steady { latencies, relay_cpu, postgres_cpu, statements, memory_mib }
+    Steady { latencies, limit, relay_cpu, postgres_cpu, statements, memory_mib }
+}
+
+/// What order alone makes events wait, in ms: a relay that takes no time sends each at once, unless a request of its tenant is out;
+/// then with its answer, together with what else has come. No relay that waits for an answer before it sends the
+/// tenant's next message is faster, and with two out at once Ably promises no order.
+fn ordered(commits: impl Iterator<Item = (usize, Instant)>, answer: Duration) -> Vec<f64> {
+    let mut sent: HashMap<usize, Instant> = HashMap::new();
+    let waits = commits.map(|(tenant, committed)| {
+        let free = sent.get(&tenant).map_or(committed, |last| (*last + answer).max(committed));
+        // What is not out yet takes this one along.
+        let out = sent.get(&tenant).copied().filter(|last| *last >= committed).unwrap_or(free);
+        sent.insert(tenant, out);
+        ms(out - committed)
+    });
+    waits.collect()
 }
 
 fn ms(duration: Duration) -> f64 {
@@ -203,17 +247,23 @@ fn ms(duration: Duration) -> f64 {
 pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results: &mut Results) {
     let client = database.connect().await;
     let samples = if scale.quick { 100 } else { 300 };
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+    let (mut ours, mut floors, mut open_floors) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         database.empty(&client).await;
-        let (relay, floor) = tokio::task::block_in_place(|| {
+        let [relay, floor, open] = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
                 scope.spawn(|| idle(database, sink, samples)).join().unwrap()
             })
         });
-        say(&format!("live idle: p50 {:.3} ms, floor {:.3} ms", median(&relay), median(&floor)));
+        say(&format!(
+            "live idle: p50 {:.3} ms, floor {:.3} ms, with an open transaction {:.3} ms",
+            median(&relay),
+            median(&floor),
+            median(&open)
+        ));
         ours.push(relay);
         floors.push(floor);
+        open_floors.push(open);
     }
     let mut rows = Vec::new();
     let mut row = |name: &str, p50: f64, p99: f64| {
@@ -228,6 +278,8 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
     let (p50, p99) = (of(&ours, 0.5), of(&ours, 0.99));
     let (floor50, floor99) = (of(&floors, 0.5), of(&floors, 0.99));
     row("the floor", floor50, floor99);
+    let (open50, open99) = (of(&open_floors, 0.5), of(&open_floors, 0.99));
+    row("the floor without waiting for the disk: its lock is not committed", open50, open99);
     row("idle", p50, p99);
     results.at_most("commit to request, idle: p50 / the floor's", 1.5, p50 / floor50, "");
     results.at_most("commit to request, idle: p99 / the floor's", 3.0, p99 / floor99, "");
@@ -235,60 +287,7 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
         results.bar("Commit to request on an idle outbox, ms", name, "floor", of(&floors, share));
         results.bar("Commit to request on an idle outbox, ms", name, "relay", of(&ours, share));
     }
-    let seconds = if scale.quick { 5 } else { 12 };
-    for answer_ms in [0, 20] {
-        let mut runs = Vec::new();
-        for _ in 0..scale.rounds {
-            database.empty(&client).await;
-            let run = steady(database, sink, 500, seconds, answer_ms).await;
-            say(&format!(
-                "live at 500/s, {answer_ms} ms: p50 {:.2} p99 {:.2}; late {} repeats {}",
-                percentile(&run.latencies, 0.5),
-                percentile(&run.latencies, 0.99),
-                sink.late(),
-                sink.repeats()
-            ));
-            runs.push(run);
-        }
-        let of = |f: &dyn Fn(&Steady) -> f64| median(&runs.iter().map(f).collect::<Vec<_>>());
-        let p50 = of(&|run| percentile(&run.latencies, 0.5));
-        let p99 = of(&|run| percentile(&run.latencies, 0.99));
-        rows.push(vec![
-            format!("500 events/s, endpoint at {answer_ms} ms"),
-            show(p50),
-            show(p99),
-            show(of(&|run| run.relay_cpu)),
-            show(of(&|run| run.postgres_cpu)),
-            show(of(&|run| run.statements)),
-            show(of(&|run| run.memory_mib)),
-        ]);
-        if answer_ms == 20 {
-            results.at_most(
-                "commit to request at 500 events/s, endpoint at 20 ms: p50",
-                2.5,
-                p50,
-                "ms",
-            );
-            results.at_most(
-                "commit to request at 500 events/s, endpoint at 20 ms: p99",
-                10.0,
-                p99,
-                "ms",
-            );
-        }
-        results.bar(
-            "Commit to request at 500 events/s, ms",
-            &format!("endpoint at {answer_ms} ms"),
-            "p50",
-            p50,
-        );
-        results.bar(
-            "Commit to request at 500 events/s, ms",
-            &format!("endpoint at {answer_ms} ms"),
-            "p99",
-            p99,
-        );
-    }
+    rows.extend(loads(database, sink, scale, results).await);
     let head = [
         "",
         "p50 ms",
@@ -304,6 +303,72 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
         rows,
     });
     idle_cost(database, sink, scale, results).await;
+}
+
+/// Loads at 500 events a second: tenants and the endpoint's time. The peers' has 200 tenants; with ten times as many hardly
+/// any event meets a request of its own tenant.
+const LOADS: [(usize, u64); 3] = [(200, 0), (200, 20), (2_000, 20)];
+
+/// Rows of the table.
+async fn loads(
+    database: &Database,
+    sink: &Sink,
+    scale: Scale,
+    results: &mut Results,
+) -> Vec<Vec<String>> {
+    let client = database.connect().await;
+    let seconds = if scale.quick { 5 } else { 12 };
+    let mut runs: Vec<Vec<Steady>> = LOADS.map(|_| Vec::new()).into();
+    // In turns: the disk's mood is the same.
+    for _ in 0..scale.rounds {
+        for (index, (tenants, answer_ms)) in LOADS.into_iter().enumerate() {
+            database.empty(&client).await;
+            let load = Load { rate: 500, seconds, tenants, answer_ms };
+            let run = steady(database, sink, load).await;
+            say(&format!(
+                "live at 500/s, {tenants} tenants, {answer_ms} ms: p50 {:.2} p99 {:.2}; limit {:.2}; late {} repeats {}",
+                percentile(&run.latencies, 0.5),
+                percentile(&run.latencies, 0.99),
+                percentile(&run.limit, 0.99),
+                sink.late(),
+                sink.repeats()
+            ));
+            runs[index].push(run);
+        }
+    }
+    let mut rows = Vec::new();
+    for ((tenants, answer_ms), runs) in LOADS.into_iter().zip(&runs) {
+        let of = |f: &dyn Fn(&Steady) -> f64| median(&runs.iter().map(f).collect::<Vec<_>>());
+        let p50 = of(&|run| percentile(&run.latencies, 0.5));
+        let p99 = of(&|run| percentile(&run.latencies, 0.99));
+        let name =
+            format!("500 events/s, {} tenants, endpoint at {answer_ms} ms", show(count(tenants)));
+        rows.push(vec![
+            name.clone(),
+            show(p50),
+            show(p99),
+            show(of(&|run| run.relay_cpu)),
+            show(of(&|run| run.postgres_cpu)),
+            show(of(&|run| run.statements)),
+            show(of(&|run| run.memory_mib)),
+        ]);
+        if answer_ms > 0 {
+            let limit = |share| show(of(&|run| percentile(&run.limit, share)));
+            let mut row = vec!["limit that order sets for it".to_owned(), limit(0.5), limit(0.99)];
+            row.resize(7, String::new());
+            rows.push(row);
+        }
+        if (tenants, answer_ms) == (200, 20) {
+            let what = "commit to request at 500 events/s, endpoint at 20 ms";
+            results.at_most(&format!("{what}: p50"), 2.5, p50, "ms");
+            results.at_most(&format!("{what}: p99"), 10.0, p99, "ms");
+        }
+        let panel = "Commit to request at 500 events/s, ms";
+        let group = format!("{tenants} tenants, {answer_ms} ms");
+        results.bar(panel, &group, "p50", p50);
+        results.bar(panel, &group, "p99", p99);
+    }
+    rows
 }
 
 /// What a relay costs while nothing happens.

@@ -12,7 +12,7 @@ const TOP: f64 = 46.0;
 const BOTTOM: f64 = 28.0;
 
 /// Readable on white and on black, and apart for the colour-blind.
-const COLOURS: [&str; 5] = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#9c755f"];
+const COLOURS: [&str; 6] = ["#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#9c755f", "#76b7b2"];
 
 /// One panel below the other, each with its own scale from zero.
 pub(crate) fn svg(bars: &[Bar]) -> String {

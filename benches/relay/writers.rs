@@ -22,6 +22,12 @@ const PLAIN: &str =
     create or replace trigger plain_notify after insert on outbox.event
     for each statement execute function public.plain_notify()";
 
+/// A trigger that does nothing: what any trigger costs.
+const EMPTY: &str = "create or replace function public.empty() returns trigger language plpgsql as
+    $$ begin return null; end $$;
+    create or replace trigger empty after insert on outbox.event
+    for each statement execute function public.empty()";
+
 /// Until then nothing is counted.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -29,14 +35,17 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bell {
     None,
+    Empty,
     Plain,
     Ours,
     OursDraining,
     NoneDraining,
+    EmptyDraining,
 }
 
-const BELLS: [(Bell, &str); 5] = [
+const BELLS: [(Bell, &str); 6] = [
     (Bell::None, "no trigger"),
+    (Bell::Empty, "an empty trigger"),
     (Bell::Plain, "plain NOTIFY"),
     (Bell::Ours, "our bell, no relay"),
     (Bell::NoneDraining, "no trigger, relay draining"),
@@ -79,15 +88,22 @@ async fn one(database: &Database, sink: &Sink, bell: Bell, clients: usize, secon
         .batch_execute(&format!("alter table outbox.event {switch} trigger event_bell"))
         .await
         .unwrap();
-    let drop = "drop trigger if exists plain_notify on outbox.event";
-    admin.batch_execute(if bell == Bell::Plain { PLAIN } else { drop }).await.unwrap();
+    let drop = "drop trigger if exists plain_notify on outbox.event; drop trigger if exists empty on outbox.event";
+    let other = match bell {
+        Bell::Plain => PLAIN,
+        Bell::Empty | Bell::EmptyDraining => EMPTY,
+        Bell::None | Bell::Ours | Bell::OursDraining | Bell::NoneDraining => drop,
+    };
+    admin.batch_execute(other).await.unwrap();
     sink.reset(Manner::After(0));
     // A relay that nobody rings has to look by itself.
     let polling = [("OUTBOX_RELAY_SWEEP_INTERVAL", "100ms")];
     let relay = match bell {
         Bell::OursDraining => Some(Relay::start(&database.url, &sink.url(), &[])),
-        Bell::NoneDraining => Some(Relay::start(&database.url, &sink.url(), &polling)),
-        Bell::None | Bell::Plain | Bell::Ours => None,
+        Bell::NoneDraining | Bell::EmptyDraining => {
+            Some(Relay::start(&database.url, &sink.url(), &polling))
+        }
+        Bell::None | Bell::Empty | Bell::Plain | Bell::Ours => None,
     };
     let rate = commits(database, clients, seconds).await;
     if let Some(relay) = relay {
@@ -98,29 +114,38 @@ async fn one(database: &Database, sink: &Sink, bell: Bell, clients: usize, secon
     rate
 }
 
-/// Ours against none while a relay drains, in turns: the ratio that has a bar, from more rounds than the table has, since
-/// the same twice in a row differs by a tenth.
+/// Ours, and an empty trigger, against none while a relay drains, in turns: (ours, empty). From more rounds than the table
+/// has, since the same twice in a row differs by a tenth.
 async fn draining(
     database: &Database,
     sink: &Sink,
     clients: usize,
     seconds: f64,
     rounds: usize,
-) -> f64 {
-    let mut ratios = Vec::new();
+) -> (f64, f64) {
+    let (mut ours, mut empty) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        let ours_first = round % 2 == 1;
-        let mut turns = [Bell::NoneDraining, Bell::OursDraining];
-        if ours_first {
-            turns.reverse();
+        let mut turns = [Bell::NoneDraining, Bell::OursDraining, Bell::EmptyDraining];
+        turns.rotate_left(round % 3);
+        let mut rates = [0.0; 3];
+        for bell in turns {
+            let rate = one(database, sink, bell, clients, seconds).await;
+            match bell {
+                Bell::OursDraining => rates[1] = rate,
+                Bell::EmptyDraining => rates[2] = rate,
+                _ => rates[0] = rate,
+            }
         }
-        let first = one(database, sink, turns[0], clients, seconds).await;
-        let second = one(database, sink, turns[1], clients, seconds).await;
-        let ratio = if ours_first { first / second } else { second / first };
-        say(&format!("{clients} writers, relay draining, our bell / no trigger: {ratio:.3}"));
-        ratios.push(ratio);
+        let [none, with_ours, with_empty] = rates;
+        say(&format!(
+            "{clients} writers, relay draining, / no trigger: our bell {:.3}, empty {:.3}",
+            with_ours / none,
+            with_empty / none
+        ));
+        ours.push(with_ours / none);
+        empty.push(with_empty / none);
     }
-    median(&ratios)
+    (median(&ours), median(&empty))
 }
 
 /// The part.
@@ -154,13 +179,16 @@ pub(crate) async fn part(database: &Database, sink: &Sink, scale: Scale, results
         }
         if clients == 32 {
             // Against the same work without the bell: draining shares the two cores with the writers.
-            results.at_least(
-                "32 writers, relay draining: our bell / no trigger",
-                0.9,
-                draining(database, sink, clients, seconds, 2 * scale.rounds).await,
-                "",
-            );
-            results.at_least("32 writers, no relay: our bell / plain NOTIFY", 1.0, ratio(2, 1), "");
+            let (with_ours, with_empty) =
+                draining(database, sink, clients, seconds, 2 * scale.rounds).await;
+            let what = "32 writers, relay draining: our bell / no trigger";
+            results.at_least(what, 0.9, with_ours, "");
+            results.tables.push(Table {
+                title: "32 writers while a relay drains, commits/s / no trigger",
+                head: ["our bell", "an empty trigger"].map(str::to_owned).to_vec(),
+                rows: vec![vec![show(with_ours), show(with_empty)]],
+            });
+            results.at_least("32 writers, no relay: our bell / plain NOTIFY", 1.0, ratio(3, 2), "");
         }
     }
     let mut head = vec!["commits/s (and / no trigger)".to_owned()];

@@ -135,6 +135,7 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
             rows_per_tenant: as_i64(settings.rows_per_tenant),
             bytes_per_tenant: as_i64(settings.max_message_bytes),
             lock_lone: true,
+            lone_first: true,
             traceparents: settings.message_headers,
         },
         plan: PlanLimits {

@@ -27,7 +27,14 @@ struct Learned {
     rows: i64,
     /// No tenant had more than one event.
     lone: bool,
+    /// Claims until it is tried again whether there is one event and no other, and how many when that fails next.
+    lone_first_in: u32,
+    lone_first_wait: u32,
 }
+
+/// Claims at most between two tries: where something is always waiting, for a hold or a pause to end, each of them costs
+/// a round trip for nothing.
+const LONE_FIRST_WAIT_MAX: u32 = 64;
 
 /// What the next claim asks for.
 #[derive(Debug)]
@@ -41,7 +48,13 @@ pub(super) struct Appetite {
 impl Appetite {
     /// Never more than `most`, with `slots` batches under way.
     pub(super) fn new(most: ClaimLimits, plan: PlanLimits, slots: usize) -> Self {
-        let learned = Learned { tenants: TENANTS_MIN, rows: most.rows_per_tenant, lone: true };
+        let learned = Learned {
+            tenants: TENANTS_MIN,
+            rows: most.rows_per_tenant,
+            lone: true,
+            lone_first_in: 0,
+            lone_first_wait: 1,
+        };
         let claim_bytes = BYTES_IN_FLIGHT / slots.max(1);
         Self {
             most,
@@ -58,12 +71,14 @@ impl Appetite {
             tenants: learned.tenants.min(self.most.tenants),
             rows_per_tenant: learned.rows.min(self.most.rows_per_tenant),
             lock_lone: self.most.lock_lone && learned.lone,
+            lone_first: self.most.lone_first && learned.lone && learned.lone_first_in == 0,
             ..self.most
         }
     }
 
     /// Learns from what a claim that asked for `limits` has read.
     pub(super) fn learn(&self, claim: &Claim, limits: ClaimLimits) {
+        self.learn_lone_first(claim);
         let tenants = claim.runs.len();
         if tenants == 0 {
             return;
@@ -88,6 +103,18 @@ impl Appetite {
                 fit.max(slow).clamp(ROWS_MIN.min(most.rows_per_tenant), most.rows_per_tenant);
         } else if learned.rows < most.rows_per_tenant {
             learned.rows = (learned.rows + learned.rows / 8 + 1).min(most.rows_per_tenant);
+        }
+    }
+
+    fn learn_lone_first(&self, claim: &Claim) {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        match claim.lone_first {
+            Some(true) => learned.lone_first_wait = 1,
+            Some(false) => {
+                learned.lone_first_in = learned.lone_first_wait;
+                learned.lone_first_wait = (2 * learned.lone_first_wait).min(LONE_FIRST_WAIT_MAX);
+            }
+            None => learned.lone_first_in = learned.lone_first_in.saturating_sub(1),
         }
     }
 }
@@ -122,6 +149,7 @@ mod tests {
         rows_per_tenant: 500,
         bytes_per_tenant: 65_536,
         lock_lone: true,
+        lone_first: true,
         traceparents: false,
     };
 
@@ -164,7 +192,7 @@ mod tests {
         let runs: Vec<Run> = (0..tenants).map(run).collect();
         let tenants = runs.iter().map(|run| run.tenant_id.clone()).collect();
         let (owner, locked) = (LockOwner::default(), HashSet::new());
-        Claim { runs, tenants, owner, locked, paused: None }
+        Claim { runs, tenants, owner, locked, paused: None, lone_first: None }
     }
 
     fn next(appetite: &Appetite) -> (i64, i64) {

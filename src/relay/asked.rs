@@ -145,6 +145,7 @@ mod tests {
             // The last one has brought nothing.
             tenants: ["a", "g", "z", "empty"].map(TenantId::new).to_vec(),
             owner: LockOwner::default(),
+            lone_first: None,
             paused: None,
             locked: HashSet::new(),
         };

@@ -181,7 +181,9 @@ impl Coordinator {
         }
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
         let interrupted = self.publisher.is_interrupted() && !self.config.once;
-        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep, interrupted };
+        // The one that starts is counted.
+        let alone = self.wake.in_flight() == 1;
+        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep, interrupted, alone };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {

@@ -64,6 +64,8 @@ pub(super) struct ClaimFrom {
     pub(super) by_sweep: bool,
     /// Publishing was interrupted, and nothing has been accepted since.
     pub(super) interrupted: bool,
+    /// No other batch is under way, whose events would be pending too.
+    pub(super) alone: bool,
 }
 
 /// A claim has read: told before the batch is published, so that the next claim can start.
@@ -155,6 +157,7 @@ impl Drain {
         let mut limits = self.appetite.limits();
         // What is cut from a claim must not have been locked: it would look sent.
         limits.lock_lone &= from.limit.is_none() && !self.telemetry.is_on();
+        limits.lone_first &= limits.lock_lone && from.alone && !limits.traceparents;
         let begun = Instant::now();
         let start = self.floor.with(|floor| floor.start());
         let (open, mut claim) = session.claim(&from.cursor, &from.except, limits, start).await?;

@@ -169,6 +169,7 @@ fn statements(schema: &str, roles: &Roles, objects: &Objects) -> String {
         let mut all = on(RELAY, role);
         // Ahead of writers, in an outbox that is partitioned.
         all.extend(execute("make_partitions", role));
+        all.extend(execute("claim_lone", role));
         all
     });
     section("A producer writes events, and cannot even read them.", &roles.producer, &|role| {

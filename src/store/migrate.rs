@@ -62,7 +62,7 @@ macro_rules! step {
 }
 
 /// Every step, in the order of application.
-pub static STEPS: [Step; 16] = [
+pub static STEPS: [Step; 17] = [
     step!(migrations / "0001_outbox"),
     step!(migrations / "0002_dead_letters"),
     step!(migrations / "0003_crashes"),
@@ -79,6 +79,7 @@ pub static STEPS: [Step; 16] = [
     step!(triggers / "enqueue"),
     step!(triggers / "event_adopted"),
     step!(triggers / "partitions"),
+    step!(triggers / "claim_lone"),
 ];
 
 /// How long a step waits for another process that is migrating.

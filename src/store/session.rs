@@ -79,10 +79,11 @@ impl Store {
 
     async fn open_session(&self) -> Result<Session, StoreError> {
         let (mut client, tasks) = self.raw_client().await?;
-        inspect(&client, &self.schema).await?;
+        let may_claim_lone = inspect(&client, &self.schema).await?;
         migrate::refuse_older(&mut client, &self.schema).await?;
         let prepared = prepare(&client, &self.schema, &self.pooled).await?;
-        let session = Session { client, prepared, pooled: self.pooled.clone(), _tasks: tasks };
+        let pooled = self.pooled.clone();
+        let session = Session { client, prepared, pooled, may_claim_lone, _tasks: tasks };
         session.note_server_start().await?;
         Ok(session)
     }
@@ -155,6 +156,8 @@ pub struct Session {
     client: Client,
     prepared: Prepared,
     pooled: Pooled,
+    /// Whether this role may call claim_lone: `migrate grants` of an earlier version did not give it.
+    pub(super) may_claim_lone: bool,
     // Dropping it closes the socket, and PostgreSQL rolls back what was open.
     _tasks: JoinSet<()>,
 }
@@ -305,7 +308,8 @@ fn array_literal(seqs: &[Seq]) -> String {
     format!("{{{}}}", inner.join(","))
 }
 
-async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError> {
+/// Whether claim_lone may be called.
+async fn inspect(client: &Client, schema: &SchemaName) -> Result<bool, StoreError> {
     // Typed with no parameters: no named statement, so a transaction pooler takes it too.
     let rows = client.query_typed(&statement::inspect(schema), &[]).await?;
     let row = rows.first().ok_or_else(|| StoreError::Unexpected("no inspection".into()))?;
@@ -326,7 +330,7 @@ async fn inspect(client: &Client, schema: &SchemaName) -> Result<(), StoreError>
     if !lacking.is_empty() {
         return Err(StoreError::Privileges { role: row.try_get("role")?, lacking });
     }
-    Ok(())
+    Ok(row.try_get("may_claim_lone")?)
 }
 
 async fn prepare(

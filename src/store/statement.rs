@@ -38,6 +38,7 @@ pub(super) enum Statement {
     NextPending,
     PendingBelow,
     LockTracedRows,
+    ClaimLone,
 }
 
 /// What is known of a statement before it is prepared.
@@ -64,7 +65,7 @@ macro_rules! statement {
 pub(super) use statement;
 
 /// All statements, in the order of `Statement`.
-pub static ALL: [StatementText; 30] = [
+pub static ALL: [StatementText; 31] = [
     statement!("lock_tenants", [TEXT, INT8, TEXT_ARRAY, INT8, INT8]),
     statement!("read_runs", [TEXT_ARRAY, INT8, INT8, INT8, BOOL]),
     statement!("read_oversize", [INT8_ARRAY, INT8]),
@@ -95,6 +96,7 @@ pub static ALL: [StatementText; 30] = [
     statement!("next_pending", [INT8, INT8]),
     statement!("pending_below", [INT8]),
     statement!("lock_traced_rows", [INT8_ARRAY]),
+    statement!("claim_lone", [TEXT_ARRAY, INT8]),
 ];
 
 impl Statement {
@@ -155,6 +157,7 @@ mod tests {
             (Statement::NextPending, "next_pending"),
             (Statement::PendingBelow, "pending_below"),
             (Statement::LockTracedRows, "lock_traced_rows"),
+            (Statement::ClaimLone, "claim_lone"),
         ] {
             assert_eq!(statement.text().name, name);
         }

@@ -21,6 +21,7 @@ const LIMITS: ClaimLimits = ClaimLimits {
     rows_per_tenant: 500,
     bytes_per_tenant: 65_536,
     lock_lone: true,
+    lone_first: false,
     traceparents: false,
 };
 

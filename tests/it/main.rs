@@ -27,6 +27,7 @@ mod floor;
 mod http;
 mod in_flight;
 mod logs;
+mod lone;
 mod migration_files;
 mod migrations;
 mod outage;

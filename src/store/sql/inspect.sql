@@ -33,4 +33,7 @@ select pg_catalog.pg_is_in_recovery() as standby,
        pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' as no_encoding,
        pg_catalog.quote_ident(current_user::text) as role,
        exists (select from space s join pg_catalog.pg_class c on c.relnamespace = s.oid and c.relname = 'event') as there,
-       array(select l.privileges from lacking l order by l.place) as lacking
+       array(select l.privileges from lacking l order by l.place) as lacking,
+       -- No reason to refuse: without, a claim takes longer.
+       exists (select from space s join pg_catalog.pg_proc p on p.pronamespace = s.oid
+                where p.proname = 'claim_lone' and pg_catalog.has_function_privilege(p.oid, 'EXECUTE')) as may_claim_lone

@@ -66,6 +66,7 @@ async fn a_connection_older_than_the_outbox_locks_tenants_as_a_younger_one_does(
         rows_per_tenant: 10,
         bytes_per_tenant: 1_000,
         lock_lone: true,
+        lone_first: true,
         traceparents: false,
     };
     let (_open, claim) = older.claim("", &[], limits, Start::default()).await.expect("claim");

@@ -206,7 +206,7 @@ impl Drain {
         fault_point::pass(Step::AfterClaim);
         let mut report = BatchReport::default();
         let suspects = without_rows(&claim);
-        let mut seen = self.metrics.claimed(&claim);
+        let mut seen = self.metrics.claimed(&claim, begun);
         report.claimed = seen.events();
         if self.publication.format.links.is_some() {
             open.name_oversize(&mut claim.runs, self.plan_limits.message_bytes_max).await?;
@@ -277,6 +277,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
+        seen.sending();
         let results = requests::publish(self, parts, locked, traces).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);

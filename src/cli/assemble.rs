@@ -32,7 +32,7 @@ use crate::telemetry::{self, Telemetry};
 
 mod site;
 
-pub(super) use self::site::{doctor, http, http_listen};
+pub(super) use self::site::{doctor, http, http_listen, subject};
 
 /// Longest time that a publish may take over all hosts, as Ably specifies it (TO3l6). Also what keeps
 /// a drain transaction well below its `idle_in_transaction_session_timeout` of 45 s.

@@ -8,7 +8,6 @@ use super::{Context, assemble, operate, output};
 use crate::config::parse_duration;
 use crate::doctor::{self, Level, Report};
 
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// One JSON object

@@ -123,8 +123,7 @@ async fn publish(
     // With the key that is in force then.
     let subject = move || assemble::doctor(&examined.configuration(), SNAPSHOT_AGE_MAX);
     let monitor = relay.monitor();
-    let http =
-        if once { None } else { assemble::http(&settings, store, monitor, subject).await? };
+    let http = if once { None } else { assemble::http(&settings, store, monitor, subject).await? };
     let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
     if let Some(http) = http {
         let address = http.address().to_string();

@@ -3,9 +3,9 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Subject, Trouble};
 use super::finding::{Finding, Report};
 use super::server::clock_offset;
+use super::{Subject, Trouble};
 use crate::ably::Client;
 use crate::domain::failure::FailureClass;
 

@@ -62,7 +62,9 @@ pub enum HttpError {
     #[error("http.listen is {0}, which other machines reach, and http.token is not set")]
     Open(SocketAddr),
     /// Others could look, and perhaps act.
-    #[error("the dashboard would be served at {0}, which other machines reach, and http.dashboard_token is not set")]
+    #[error(
+        "the dashboard would be served at {0}, which other machines reach, and http.dashboard_token is not set"
+    )]
     DashboardOpen(SocketAddr),
     /// The operating system has no random bytes.
     #[error("the operating system gives no random bytes for the dashboard")]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{ably, channel_rate, links, routing, store_named};
+use super::{ably, links, routing, store_named};
+use crate::ably::Client;
 use crate::cli::failure::{Exit, Failure};
 use crate::config::{Configuration, Settings};
 use crate::doctor::{self, Subject, Trouble};
@@ -61,23 +62,35 @@ pub(in crate::cli) async fn http(
 /// What `doctor` looks at.
 pub(in crate::cli) fn doctor(configuration: &Configuration, max_snapshot_age: Duration) -> Subject {
     let settings = &configuration.settings;
-    let warnings = configuration.warnings.iter().map(|warning| Trouble {
-        cause: warning.cause(),
-        remedy: warning.remedy().to_owned(),
-    });
+    let warnings = configuration
+        .warnings
+        .iter()
+        .map(|warning| Trouble { cause: warning.cause(), remedy: warning.remedy().to_owned() });
+    let stores = stores(configuration);
+    let subject = subject(settings, warnings.collect(), stores, ably(configuration));
+    Subject { max_snapshot_age, ..subject }
+}
+
+/// The same of these parts.
+pub(in crate::cli) fn subject(
+    settings: &Settings,
+    warnings: Vec<Trouble>,
+    stores: Result<(Store, Store), Failure>,
+    ably: Result<Client, Failure>,
+) -> Subject {
     let trouble = |failure: Failure| {
         let (cause, remedy) = failure.parts();
         Trouble { cause, remedy }
     };
     let resources = routing(settings).map(|routing| routing.resources()).unwrap_or_default();
     Subject {
-        warnings: warnings.collect(),
-        stores: stores(configuration).map_err(trouble),
-        ably: ably(configuration).map_err(trouble),
+        warnings,
+        stores: stores.map_err(trouble),
+        ably: ably.map_err(trouble),
         resources,
         max_message_bytes: settings.max_message_bytes,
-        channel_rate: usize::try_from(channel_rate(settings)).unwrap_or(usize::MAX),
-        max_snapshot_age,
+        channel_rate: settings.channel_rate,
+        max_snapshot_age: doctor::SNAPSHOT_AGE_MAX,
     }
 }
 

@@ -54,9 +54,7 @@ impl IntoResponse for Refused {
             Self::Unclear(cause) => {
                 refuse(StatusCode::BAD_REQUEST, &cause, "correct it, or load the page again")
             }
-            Self::Missing(cause) => {
-                refuse(StatusCode::NOT_FOUND, cause, "it may have been pruned")
-            }
+            Self::Missing(cause) => refuse(StatusCode::NOT_FOUND, cause, "it may have been pruned"),
             Self::ReadOnly => refuse(
                 StatusCode::FORBIDDEN,
                 "this dashboard is read-only",

@@ -63,9 +63,9 @@ fn fields(sample: &Sample) -> Value {
 /// The relay at one moment.
 pub(super) fn now(now: &Now) -> Value {
     let worst = now.checks.iter().map(|check| check.grade).max();
-    let checks = now.checks.iter().map(|check| {
-        json!({ "name": check.name, "grade": check.grade.as_str(), "says": check.says })
-    });
+    let checks = now.checks.iter().map(
+        |check| json!({ "name": check.name, "grade": check.grade.as_str(), "says": check.says }),
+    );
     json!({
         "grade": worst.map_or("failing", |grade| grade.as_str()),
         "checks": checks.collect::<Vec<_>>(),

@@ -94,7 +94,8 @@ pub(super) async fn discard(
 ) -> Response {
     let ordered = ordered::<Order>(&dashboard, body).and_then(|order| {
         let said = order.dry_run || order.reason.as_ref().is_some_and(|r| !r.trim().is_empty());
-        said.then_some(order).ok_or_else(|| Refused::Unclear("say why they are discarded".to_owned()))
+        said.then_some(order)
+            .ok_or_else(|| Refused::Unclear("say why they are discarded".to_owned()))
     });
     answer(Box::pin(carry_out(&dashboard, &user, Decision::Discard, ordered)).await)
 }
@@ -125,7 +126,8 @@ async fn carry_out(
     let mut account = account(user, order.reason.as_deref())?;
     if let Some(operation) = &order.operation {
         let known = uuid::Uuid::parse_str(operation);
-        account.operation = known.map_err(|_| Refused::Unclear("no such operation".into()))?.to_string();
+        account.operation =
+            known.map_err(|_| Refused::Unclear("no such operation".into()))?.to_string();
     }
     dashboard
         .operators
@@ -148,9 +150,7 @@ async fn carry_out(
                 let tally = decide(asker, decision, failed, &account).await?;
                 Ok(tally.json(&account, None))
             }
-            Some(_) | None => {
-                Err(Refused::Unclear("name either events or a filter".to_owned()))
-            }
+            Some(_) | None => Err(Refused::Unclear("name either events or a filter".to_owned())),
         })
         .await
 }
@@ -240,7 +240,9 @@ async fn decide(
 
 fn account(user: &User, reason: Option<&str>) -> Result<Account, Refused> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-    if reason.is_some_and(|r| r.chars().count() > REASON_CHARS_MAX || r.chars().any(char::is_control)) {
+    if reason
+        .is_some_and(|r| r.chars().count() > REASON_CHARS_MAX || r.chars().any(char::is_control))
+    {
         let cause = format!("a reason is one line of at most {REASON_CHARS_MAX} characters");
         return Err(Refused::Unclear(cause));
     }

@@ -13,8 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::answer::refuse;
 use super::Dashboard;
+use super::answer::refuse;
 use crate::http::access;
 use crate::http::server::Place;
 
@@ -77,7 +77,11 @@ fn admitted(dashboard: &Dashboard, method: &Method, headers: &HeaderMap) -> Resu
         None if access::by_address(headers) => User(None),
         None => {
             let reason = "ask by address or as localhost";
-            return Err(refuse(StatusCode::FORBIDDEN, reason, "open http://127.0.0.1, or set OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN"));
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                reason,
+                "open http://127.0.0.1, or set OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN",
+            ));
         }
     };
     if method == Method::GET || method == Method::HEAD {

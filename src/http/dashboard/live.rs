@@ -85,7 +85,8 @@ pub(super) async fn live(
     dashboard.live.admit(place.stream());
     let (newest, closing) = (dashboard.live.newest.subscribe(), dashboard.closing.clone());
     // At once: nobody should look at an empty page for a second.
-    let first = format!("retry: 3000\n\n{}", event(&charts::now(&dashboard.monitor.now()).to_string()));
+    let first =
+        format!("retry: 3000\n\n{}", event(&charts::now(&dashboard.monitor.now()).to_string()));
     let events = stream::unfold((Some(first), newest, closing), async |state| {
         let (first, mut newest, closing) = state;
         if let Some(first) = first {

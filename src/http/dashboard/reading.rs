@@ -112,8 +112,14 @@ impl Asked {
 
     /// PostgreSQL's text holds no NUL.
     fn check(&self) -> Result<(), Refused> {
-        let texts =
-            [&self.tenant, &self.event_type, &self.aggregate, &self.code, &self.id, &self.after_tenant];
+        let texts = [
+            &self.tenant,
+            &self.event_type,
+            &self.aggregate,
+            &self.code,
+            &self.id,
+            &self.after_tenant,
+        ];
         if texts.into_iter().flatten().any(|text| text.contains('\0')) {
             return Err(Refused::Unclear("a text holds a NUL character".to_owned()));
         }

@@ -7,7 +7,7 @@ import { count, ms, number } from "./format.js";
 const FINE_MAX = 600;
 /** Coarse samples come by asking. */
 const COARSE_EVERY_MS = 15000;
-const REASONS = { notification: "notified", sweep: "sweep", listener_up: "listener up", due: "due", more: "more to do", request: "on request" };
+export const REASONS = { notification: "notified", sweep: "sweep", listener_up: "listener up", due: "due", more: "more to do", request: "on request" };
 
 export class Charts {
   constructor() {

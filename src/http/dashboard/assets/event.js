@@ -3,6 +3,7 @@ import { ask, askText, mayAct, order } from "./api.js";
 import { confirm } from "./dialog.js";
 import { badge, h, problem, table, toast } from "./dom.js";
 import { codeOf } from "./events.js";
+import { REASONS } from "./charts.js";
 import { bytes, ms, plural, time } from "./format.js";
 
 export async function event(root, seq) {
@@ -28,7 +29,7 @@ function way({ event: it, timeline: t }) {
   // From the creation where that is known, else from the claim.
   const zero = t ? (t.waitedMs ?? null) : null;
   const at = (offset) => (offset === null ? null : zero === null ? `claim ${offset < 0 ? "−" : "+"} ${ms(Math.abs(offset))}` : `+ ${ms(Math.max(zero + offset, 0))}`);
-  const woken = t && t.wokenBeforeMs !== null ? (zero !== null && t.wokenBeforeMs > zero ? `was awake already (${t.wokenBy})` : `${at(-t.wokenBeforeMs)}, by ${t.wokenBy}`) : null;
+  const woken = t && t.wokenBeforeMs !== null ? (zero !== null && t.wokenBeforeMs > zero ? `was awake already (${REASONS[t.wokenBy] ?? t.wokenBy})` : `${at(-t.wokenBeforeMs)}, ${REASONS[t.wokenBy] ?? t.wokenBy}`) : null;
   const stages = [
     ["Created", time(it.created_at), true],
     ["Woken", woken ?? unknown, woken],

@@ -18,6 +18,7 @@ export function number(n) {
 /** Milliseconds. */
 export function ms(value) {
   if (value === null || value === undefined) return "–";
+  if (value === 0) return "0 ms";
   if (value < 1) return `${value.toFixed(2)} ms`;
   if (value < 100) return `${value.toFixed(1)} ms`;
   if (value < 10000) return `${Math.round(value)} ms`;

@@ -30,12 +30,13 @@ async function carryOut(path, body, done, load) {
   await load();
 }
 
-const scopeOf = (pause) => (pause.scope === "all" ? "everything" : `${pause.scope} ${pause.target}`);
+const kindOf = (pause) => pause.paused ?? pause.scope;
+const scopeOf = (pause) => (kindOf(pause) === "all" ? "everything" : `${kindOf(pause)} ${pause.target}`);
 
 function paused(all, load) {
   const resume = async (pause) => {
     const answer = await confirm(`Resume ${scopeOf(pause)}?`, { says: h("p", {}, "What has waited is published at once, in order."), yes: "Resume" });
-    if (answer) await carryOut("resume", { scope: pause.scope, target: pause.target, reason: answer.reason }, `Resumed ${scopeOf(pause)}.`, load);
+    if (answer) await carryOut("resume", { scope: kindOf(pause), target: pause.target, reason: answer.reason }, `Resumed ${scopeOf(pause)}.`, load);
   };
   const columns = [
     { title: "What", kind: "word", cell: (p) => h("strong", {}, scopeOf(p)) },

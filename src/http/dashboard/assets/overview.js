@@ -112,6 +112,6 @@ function waitingOf(stats) {
       ]
     : [];
   const table = h("section", { class: "card" }, h("h2", {}, "Event table"), t ? h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : h("p", { class: "empty" }, "PostgreSQL did not say in time."));
-  const pauses = stats.pauses?.length ? h("section", { class: "card" }, h("h2", {}, "Paused"), stats.pauses.map((p) => h("p", {}, badge("other"), ` ${p.scope} ${p.target}`))) : null;
+  const pauses = stats.pauses?.length ? h("section", { class: "card" }, h("h2", {}, "Paused"), stats.pauses.map((p) => h("p", {}, badge("paused"), p.paused === "all" ? " everything" : ` ${p.paused} ${p.target}`))) : null;
   return [list("Waiting, by tenant", stats.pending?.tenants, "tenant"), list("Waiting, by type", stats.pending?.types, "type"), table, pauses].filter(Boolean);
 }

@@ -6,7 +6,7 @@
 //! # Layers, in reading order
 //! Imports go one way, from right to left; `tests/tidy.rs` fails when they do not.
 //!
-//! `domain <- registry <- {store | ably | telemetry} <- relay <- {config | http} <- cli`, with `emulator` and `dev` beside them.
+//! `domain <- registry <- {store | ably | telemetry} <- relay <- {config | doctor} <- http <- cli`, with `emulator` and `dev` beside them.
 //!
 //! - [`domain`]: events, channels, messages and failure classes. No I/O, no clock.
 //! - [`registry`]: event types and the schemas of their payloads.
@@ -14,7 +14,8 @@
 //! - [`ably`]: Ably's REST API. With the emulator's own client in `dev`, nobody else names `reqwest`.
 //! - [`telemetry`]: spans of publishes, with the feature `otlp`. Nobody else names `opentelemetry`.
 //! - [`relay`]: waking, claiming, publishing, settling.
-//! - [`http`]: health, metrics and publishing on request.
+//! - [`doctor`]: looks at everything that a relay depends on.
+//! - [`http`]: health, metrics, publishing on request, the dashboard.
 //! - [`emulator`]: a local Ably for development and tests.
 //! - [`dev`]: a private PostgreSQL and sample traffic.
 //! - [`config`]: flags, environment and file become typed settings.
@@ -24,6 +25,7 @@ pub mod ably;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod doctor;
 pub mod domain;
 pub mod emulator;
 #[cfg(any(test, fuzzing))]

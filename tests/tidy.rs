@@ -9,16 +9,16 @@ use std::process::Command;
 
 /// A layer and what it may import. `tests/tidy.rs` is the only place that states this as data.
 #[rustfmt::skip]
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("registry", &["domain"]),
     ("store", &["domain", "registry"]),
-    ("ably", &["domain"]), ("telemetry", &["domain"]),
+    ("ably", &["domain"]), ("telemetry", &["domain"]), ("doctor", &["domain", "store", "ably"]),
     ("relay", &["domain", "registry", "store", "ably", "telemetry"]),
     ("config", &["domain", "registry", "store", "ably", "relay"]),
-    ("http", &["domain", "relay"]), ("emulator", &["domain"]),
+    ("http", &["domain", "store", "relay", "doctor"]), ("emulator", &["domain"]),
     ("dev", &["domain", "store", "emulator", "relay"]),
-    ("cli", &["domain", "registry", "store", "ably", "telemetry", "relay", "config", "http", "emulator", "dev"]),
+    ("cli", &["domain", "registry", "store", "ably", "telemetry", "relay", "config", "doctor", "http", "emulator", "dev"]),
     ("fuzzing", &["store", "ably", "config", "emulator", "dev", "http"]), // In builds for tests only.
     ("main", &["cli"]),                                                   // The binary's own file.
 ];

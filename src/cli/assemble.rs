@@ -1,6 +1,5 @@
 //! From settings to the parts of a relay, and from their errors to exit codes.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -16,11 +15,8 @@ use crate::domain::failure::FailureClass;
 use crate::domain::message::Format;
 use crate::domain::payload_link::PayloadLinks;
 use crate::domain::routing::Routing;
-use crate::http::{HttpConfig, HttpError, HttpServer};
 use crate::registry::event_types::{Registry, RegistryError};
 use crate::registry::validation::{ValidateMode, Validation};
-use crate::relay::monitor::Monitor;
-use crate::relay::payloads::Payloads;
 use crate::relay::plan::{PlanLimits, Publication};
 use crate::relay::retention::{ArchiveTo, RetentionConfig};
 use crate::relay::service::{RelayConfig, RelayError};
@@ -33,6 +29,10 @@ use crate::store::error::StoreError;
 use crate::store::schema_name::SchemaName;
 use crate::store::session::Store;
 use crate::telemetry::{self, Telemetry};
+
+mod site;
+
+pub(super) use self::site::{doctor, http, http_listen, subject};
 
 /// Longest time that a publish may take over all hosts, as Ably specifies it (TO3l6). Also what keeps
 /// a drain transaction well below its `idle_in_transaction_session_timeout` of 45 s.
@@ -159,38 +159,6 @@ pub(super) fn relay_config(settings: &Settings, once: bool) -> RelayConfig {
 /// Publishes a second to one channel.
 pub(super) fn channel_rate(settings: &Settings) -> u32 {
     u32::try_from(settings.channel_rate).unwrap_or(u32::MAX)
-}
-
-/// Where the relay answers, if anywhere.
-///
-/// # Errors
-/// Never for a checked setting.
-pub(super) fn http_listen(settings: &Settings) -> Result<Option<SocketAddr>, Failure> {
-    match settings.http_listen.as_str() {
-        "off" => Ok(None),
-        address => address.parse().map(Some).map_err(Failure::internal),
-    }
-}
-
-/// A server that answers for this relay, if the settings ask for one.
-///
-/// # Errors
-/// When the address is taken, or open to others without a token.
-pub(super) async fn http(
-    settings: &Settings,
-    store: &Store,
-    monitor: Monitor,
-) -> Result<Option<HttpServer>, Failure> {
-    let Some(listen) = http_listen(settings)? else { return Ok(None) };
-    let (token, publish_token) = (settings.http_token.clone(), settings.http_publish_token.clone());
-    let payloads = links(settings).map(|links| Payloads::new(store.clone(), links));
-    let config = HttpConfig { listen, token, publish_token, payloads };
-    let server = HttpServer::bind(config, monitor).await;
-    server.map(Some).map_err(|error| {
-        let exit =
-            if matches!(error, HttpError::Open(_)) { Exit::Config } else { Exit::Unavailable };
-        Failure::new(exit, &error, error.remedy())
-    })
 }
 
 /// The event types of the settings.

@@ -4,17 +4,9 @@
 use std::time::Duration;
 
 use super::failure::{Exit, Failure};
-use super::{Context, operate, output};
+use super::{Context, assemble, operate, output};
 use crate::config::parse_duration;
-
-mod ably;
-mod finding;
-mod masked;
-mod outbox;
-mod schema;
-mod server;
-
-use self::finding::{Finding, Level, Report};
+use crate::doctor::{self, Level, Report};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -45,13 +37,8 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
 }
 
 async fn examine(options: &Options, context: &Context) -> Result<(), Failure> {
-    let mut report = Report::default();
-    for warning in &context.configuration.warnings {
-        let finding = Finding::warning("config", "settings", warning.cause(), warning.remedy());
-        report.add(finding);
-    }
-    server::examine(&mut report, options.max_snapshot_age, context).await;
-    ably::examine(&mut report, context).await;
+    let subject = assemble::doctor(&context.configuration, options.max_snapshot_age);
+    let report = Box::pin(doctor::examine(&subject)).await;
     if options.json {
         operate::json(&report.json())?;
     } else if options.fix_sql {

@@ -11,7 +11,8 @@ use super::reload::{self, Live};
 use super::sources::Running;
 use super::supervisor::Supervisor;
 use super::{Context, assemble, signals};
-use crate::config::{Environment, Settings};
+use crate::config::Environment;
+use crate::doctor::SNAPSHOT_AGE_MAX;
 use crate::relay::health::Grade;
 use crate::relay::service::{Relay, Summary};
 use crate::store::session::Store;
@@ -93,7 +94,7 @@ pub(super) async fn relay(
         .with_telemetry(Arc::clone(&telemetry));
     live.runs(relay.adjust());
     begun(&relay);
-    let ended = Box::pin(publish(relay, &store, once, settings, stop)).await;
+    let ended = Box::pin(publish(relay, &store, once, live, stop)).await;
     telemetry.end().await;
     let summary = ended?;
     match summary.left {
@@ -114,14 +115,22 @@ async fn publish(
     relay: Relay,
     store: &Store,
     once: bool,
-    settings: &Settings,
+    live: &Live,
     stop: &CancellationToken,
 ) -> Result<Summary, Failure> {
-    let http = if once { None } else { assemble::http(settings, store, relay.monitor()).await? };
+    let settings = live.configuration().settings;
+    let examined = live.clone();
+    // With the key that is in force then.
+    let subject = move || assemble::doctor(&examined.configuration(), SNAPSHOT_AGE_MAX);
+    let monitor = relay.monitor();
+    let http = if once { None } else { assemble::http(&settings, store, monitor, subject).await? };
     let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
     if let Some(http) = http {
         let address = http.address().to_string();
         tracing::info!(address, "answering on http://{address}");
+        if let Some(url) = http.dashboard() {
+            tracing::info!(url, "the dashboard is at {url}");
+        }
         beside.spawn(http.run(stop_http.clone()));
     }
     let ended = relay.run(stop.clone()).await;

@@ -1,5 +1,7 @@
 //! Settings that are each right and do not go together.
 
+use std::net::SocketAddr;
+
 use super::configuration::missing;
 use super::problem::{Origin, Problem};
 use super::settings::{OnOversize, Settings};
@@ -32,7 +34,21 @@ pub(super) fn problems(
             problems.push(missing("payload.secret"));
         }
     }
+    if reads("http.dashboard_token") {
+        problems.extend(open_dashboard(settings, of_key("http.dashboard")));
+    }
     problems
+}
+
+/// Others could look, and perhaps act.
+fn open_dashboard(settings: &Settings, origin: Origin) -> Option<Problem> {
+    let listen: SocketAddr = settings.http_listen.parse().ok()?;
+    let open = !listen.ip().is_loopback() && settings.http_dashboard_token.is_none();
+    (open && settings.http_dashboard.serves(listen)).then(|| {
+        let what = format!("http.dashboard is on at {listen}, which other machines reach, and http.dashboard_token is not set");
+        let remedy = "set OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN (or …_FILE), or listen on 127.0.0.1";
+        Problem::at(what, origin, remedy)
+    })
 }
 
 /// What is worth a line in the log.

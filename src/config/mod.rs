@@ -37,6 +37,7 @@ pub use load::{Flags, Needs, Sources, load};
 pub use problem::{Origin, Problem, Problems};
 pub use quantity::{QuantityError, format_duration, format_size, parse_duration, parse_size};
 pub use settings::{
-    BatchMode, EnvelopeName, FallbackHosts, LogFormat, OnOversize, RetentionArchive, Settings,
+    BatchMode, DashboardMode, EnvelopeName, FallbackHosts, LogFormat, OnOversize, RetentionArchive,
+    Settings,
 };
 pub use value::Kind;

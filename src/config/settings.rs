@@ -66,6 +66,12 @@ pub struct Settings {
     pub http_token: Option<SecretString>,
     /// `http.publish_token`. Present when set and the command's [`super::Needs`] asked for it.
     pub http_publish_token: Option<SecretString>,
+    /// `http.dashboard`.
+    pub http_dashboard: DashboardMode,
+    /// `http.dashboard_token`. Present when set and the command's [`super::Needs`] asked for it.
+    pub http_dashboard_token: Option<SecretString>,
+    /// `http.dashboard_actions`.
+    pub http_dashboard_actions: bool,
     /// `channel.template`, well formed.
     pub channel_template: String,
     /// `channel.modules`; none for all.
@@ -101,6 +107,7 @@ impl Settings {
             "ably.api_key" => self.ably_api_key.as_ref(),
             "http.token" => self.http_token.as_ref(),
             "http.publish_token" => self.http_publish_token.as_ref(),
+            "http.dashboard_token" => self.http_dashboard_token.as_ref(),
             "payload.secret" => self.payload_secret.as_ref(),
             _ => None,
         }
@@ -136,6 +143,9 @@ impl Settings {
             http_listen: String::new(),
             http_token: None,
             http_publish_token: None,
+            http_dashboard: DashboardMode::Auto,
+            http_dashboard_token: None,
+            http_dashboard_actions: false,
             channel_template: String::new(),
             channel_modules: None,
             channel_tenant_too: false,
@@ -248,6 +258,39 @@ impl OnOversize {
     }
 }
 
+/// Where the dashboard is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DashboardMode {
+    /// On a loopback address.
+    Auto,
+    /// Wherever the relay answers.
+    On,
+    /// Nowhere.
+    Off,
+}
+
+impl DashboardMode {
+    pub(super) const NAMES: &[&str] = &["auto", "on", "off"];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "on" => Some(Self::On),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// Whether it is served at an address.
+    pub fn serves(self, listen: std::net::SocketAddr) -> bool {
+        match self {
+            Self::Auto => listen.ip().is_loopback(),
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
 /// `off` or `on`.
 pub(super) fn switch(name: &str) -> Option<bool> {
     match name {
@@ -317,6 +360,7 @@ mod tests {
         assert!(BatchMode::NAMES.iter().all(|name| BatchMode::named(name).is_some()));
         assert!(EnvelopeName::NAMES.iter().all(|name| EnvelopeName::named(name).is_some()));
         assert!(OnOversize::NAMES.iter().all(|name| OnOversize::named(name).is_some()));
+        assert!(DashboardMode::NAMES.iter().all(|name| DashboardMode::named(name).is_some()));
         assert!(LogFormat::NAMES.iter().all(|name| LogFormat::named(name).is_some()));
     }
 }

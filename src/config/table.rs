@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::check::{
-    api_key, database_url, directory, endpoint, http_listen, http_token, log_level, publish_token,
-    retention_archive, schema,
+    api_key, database_url, directory, endpoint, log_level, retention_archive, schema,
 };
 use super::settings::{BatchMode, LogFormat, RetentionArchive};
 use super::value::Kind;
 use crate::domain::policy::OnFailed;
 use crate::registry::validation::ValidateMode;
 
+mod http;
 mod publication;
 mod setting;
 
@@ -313,47 +313,6 @@ const RELAY: &[Setting] = &[
             set: |s, v| s.shutdown_grace = v,
         },
         doc: "How long a stop waits for what is in flight. Too high: the supervisor kills the process first (Kubernetes after 30 s). Too low: requests are cut off and sent again after the start (Ably drops the repeat).",
-    },
-    Setting {
-        key: "http.listen",
-        env: &["OUTBOX_RELAY_HTTP_LISTEN"],
-        flag: None,
-        default: Some("off"),
-        example: "127.0.0.1:9464",
-        kind: Kind::Text {
-            check: http_listen,
-            expected: "off, or an address with a port",
-            set: |s, v| s.http_listen = v,
-        },
-        doc: "Where `run` answers `/livez`, `/readyz`, `/metrics` and `/outbox/publish`. An address that other machines reach (`0.0.0.0:9464`) needs `http.token`.",
-    },
-    Setting {
-        key: "http.token",
-        env: &["OUTBOX_RELAY_HTTP_TOKEN"],
-        flag: None,
-        default: None,
-        example: "a-long-random-text",
-        kind: Kind::Secret {
-            check: http_token,
-            expected: "at least 16 visible ASCII characters",
-            plain_in_file: false,
-            set: |s, v| s.http_token = Some(v),
-        },
-        doc: "What `/metrics` and `/readyz?verbose` want as `Authorization: Bearer …`. Not set: everybody on this machine may read them, and nobody else. `/livez` and `/readyz` want nothing.",
-    },
-    Setting {
-        key: "http.publish_token",
-        env: &["OUTBOX_PUBLISH_TOKEN"],
-        flag: None,
-        default: None,
-        example: "a-long-random-text",
-        kind: Kind::Secret {
-            check: publish_token,
-            expected: "visible ASCII characters",
-            plain_in_file: false,
-            set: |s, v| s.http_publish_token = Some(v),
-        },
-        doc: "What `/outbox/publish` wants as `Authorization: Bearer …`. Not set: it answers 401 to everybody.",
     },
     Setting {
         key: "log.level",

@@ -17,6 +17,8 @@ pub struct Banner<'a> {
     pub schema: &'a SchemaName,
     /// The emulator's address.
     pub emulator: SocketAddr,
+    /// Where the dashboard is.
+    pub dashboard: &'a str,
     /// The key that it takes; never a secret of somebody's.
     pub key: &'a str,
     /// The sample tenants, at least one.
@@ -53,6 +55,7 @@ struct Started<'a> {
     r#type: &'static str,
     database: StartedDatabase<'a>,
     schema: &'a str,
+    dashboard: &'a str,
     emulator: StartedEmulator<'a>,
     tenants: &'a [&'a str],
     rate: u32,
@@ -98,6 +101,7 @@ impl Banner<'_> {
                 line("enqueue", &format!("{enqueue};"));
             }
         }
+        line("dashboard", self.dashboard);
         let (tenant, host, port) = (self.tenant(), self.emulator.ip(), self.emulator.port());
         let key = self.key;
         line("emulator", &format!("http://{}  key {key}", self.emulator));
@@ -142,6 +146,7 @@ impl Banner<'_> {
             r#type: "started",
             database,
             schema: self.schema.as_str(),
+            dashboard: self.dashboard,
             emulator: StartedEmulator {
                 url: format!("http://{}", self.emulator),
                 host: self.emulator.ip().to_string(),
@@ -194,7 +199,16 @@ mod tests {
     fn banner<'a>(database: Database<'a>, schema: &'a SchemaName) -> Banner<'a> {
         let emulator = SocketAddr::from(([127, 0, 0, 1], 4711));
         let tenants = &["bistro-nord", "cantina-sud"];
-        Banner { database, schema, emulator, key: "dev.local:emulator", tenants, rate: 10 }
+        let dashboard = "http://127.0.0.1:9464/dashboard/";
+        Banner {
+            database,
+            schema,
+            emulator,
+            dashboard,
+            key: "dev.local:emulator",
+            tenants,
+            rate: 10,
+        }
     }
 
     fn private() -> Database<'static> {

@@ -12,6 +12,7 @@ use axum::routing::get;
 use secrecy::SecretString;
 
 use super::access;
+use super::dashboard::{self, Dashboard};
 use super::payload::payload;
 use super::publish::publish;
 use crate::relay::health::{Check, Grade};
@@ -28,6 +29,7 @@ const INDEX: &str = "outbox-relay
 GET  /livez           does the process do anything at all? never depends on PostgreSQL or Ably
 GET  /readyz          is it doing its work? ?verbose says why
 GET  /metrics         OpenMetrics, for Prometheus
+GET  /dashboard/      the same and more, for people
 POST /outbox/publish  publish at most {\"limit\": 100} events now; with OUTBOX_PUBLISH_TOKEN
 GET  /events/{id}/payload  what was too large for a message; by the link in the message
 ";
@@ -42,11 +44,14 @@ pub(super) struct Served {
     pub(super) publish_token: Option<SecretString>,
     /// What links to payloads open.
     pub(super) payloads: Option<Payloads>,
+    /// The page for people.
+    pub(super) dashboard: Option<Arc<Dashboard>>,
 }
 
 /// Everything that is answered.
 pub(super) fn router(served: Arc<Served>) -> Router {
-    Router::new()
+    let dashboard = served.dashboard.as_ref().map(dashboard::router);
+    let others = Router::new()
         .route("/", get(INDEX))
         .route("/metrics", get(metrics))
         .route("/livez", get(livez))
@@ -57,9 +62,13 @@ pub(super) fn router(served: Arc<Served>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&served), only_by_address))
         // Behind it: a link is followed by whatever name it was made with.
         .route("/events/{id}/payload", get(payload))
+        .with_state(served);
+    // It has a guard of its own.
+    dashboard
+        .into_iter()
+        .fold(others, Router::merge)
         .layer(from_fn(careful_headers))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(served)
 }
 
 async fn nothing_here() -> Response {

@@ -216,7 +216,7 @@ impl Drain {
         if self.publication.format.links.is_some() {
             open.name_oversize(&mut claim.runs, bytes_max).await?;
         }
-        let mut seen = self.metrics.claimed(&claim);
+        let mut seen = self.metrics.claimed(&claim, begun);
         seen.name(open.oversize_types(&claim.runs, bytes_max).await?, &self.metrics);
         report.claimed = seen.events();
         let encoding = Instant::now();
@@ -298,6 +298,7 @@ impl Drain {
         }
         let _sending = self.metrics.sending(parts.iter().map(|part| part.seqs.len()).sum());
         let begun = Instant::now();
+        seen.sending();
         let results = requests::publish(self, parts, locked, traces).await;
         self.metrics.stage(Stage::Publish, begun.elapsed());
         self.metrics.answered(&results);

@@ -1,7 +1,7 @@
 //! What the relay counts and measures. Every number is a step of memory: nothing here waits, and nothing
 //! grows with tenants. What each metric means to an operator is in `docs/metrics.md`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
 
 use self::labels::{
     BreakerLabels, FailedLabels, NameBook, ResultLabels, ScopeLabels, StageLabels, TypeLabels,
@@ -17,6 +18,8 @@ use self::labels::{
 };
 use self::observed::Observed;
 use self::seen::Seen;
+use super::recent::Recent;
+use super::tally::Counts;
 use crate::ably::SpecResult;
 use crate::domain::failure::{FailureClass, PublishFailure};
 use crate::store::claim::Claim;
@@ -27,6 +30,7 @@ mod labels;
 mod observed;
 mod seen;
 
+pub use self::labels::WAKE_REASONS;
 pub(super) use self::labels::{Stage, WokenBy};
 pub(super) use self::seen::Seen as SeenEvents;
 
@@ -65,6 +69,8 @@ pub struct Metrics {
     events_in_flight: Gauge,
     database_failures: Counter,
     observed: Arc<Observed>,
+    counts: Mutex<Counts>,
+    pub(super) recent: Recent,
 }
 
 impl Metrics {
@@ -90,6 +96,8 @@ impl Metrics {
             events_in_flight: Gauge::default(),
             database_failures: Counter::default(),
             observed: Arc::default(),
+            counts: Mutex::default(),
+            recent: Recent::default(),
         };
         all.name_events();
         all.name_work();
@@ -207,13 +215,35 @@ impl Metrics {
     }
 
     /// Remembers the events of a claim until they are settled.
-    pub(super) fn claimed(&self, claim: &Claim) -> Seen {
-        Seen::of(claim, &self.names)
+    pub(super) fn claimed(&self, claim: &Claim, began: Instant) -> Seen {
+        Seen::of(claim, &self.names, began, self.recent.reason(began))
+    }
+
+    /// What the last look at the database has seen.
+    pub(super) fn observation(&self) -> Option<Observation> {
+        self.observed.get()
+    }
+
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this process says of itself at this moment.
+    pub(super) fn gauges(&self) -> Gauges {
+        Gauges {
+            canary_seconds: Some(self.canary.get()).filter(|seconds| *seconds > 0.0),
+            batches_in_flight: self.batches_in_flight.get(),
+            events_in_flight: self.events_in_flight.get(),
+            listener_losses: self.listener_losses.get(),
+            database_failures: self.database_failures.get(),
+        }
     }
 
     /// Counts the events of a claim that nobody has rung for.
     pub(super) fn found_by_sweep(&self, claim: &Claim) {
-        self.swept.inc_by(seen::overdue(claim));
+        let overdue = seen::overdue(claim);
+        self.swept.inc_by(overdue);
+        self.counts().swept += overdue;
     }
 
     /// Counts what was committed.
@@ -229,10 +259,20 @@ impl Metrics {
                 ably_code: ably_code.unwrap_or_default(),
             };
             self.failed.get_or_create(&labels).inc();
+            let FailedLabels { ably_code, code, .. } = &labels;
+            self.counts().failed_with(if ably_code.is_empty() { code } else { ably_code });
         }
+        let mut counts = self.counts();
+        counts.published += u64::try_from(settlement.published.len()).unwrap_or(u64::MAX);
         for waited in seen.latencies(&settlement.published) {
             self.latency.observe(waited.as_secs_f64());
+            counts.waited(waited);
         }
+        drop(counts);
+        let published = settlement.published.iter().map(|seq| (*seq, false));
+        let failed = settlement.failed.iter().map(|(seq, _)| (*seq, true));
+        let events = published.chain(failed).map(|(seq, f)| (seq, seen.waited(seq), f));
+        self.recent.settled(seen.stages(), events);
     }
 
     /// Counts what Ably answered, one result a channel.
@@ -242,6 +282,7 @@ impl Metrics {
             self.publishes.get_or_create(&ResultLabels { result: name }).inc();
             if result.as_ref().is_err_and(|f| f.class == FailureClass::ThrottledChannel) {
                 self.throttled.get_or_create(&ScopeLabels { scope: "channel" }).inc();
+                self.counts().throttled_channel += 1;
             }
         }
     }
@@ -252,6 +293,8 @@ impl Metrics {
 
     pub(super) fn woken(&self, by: WokenBy) {
         self.wakeups.get_or_create(&by.into()).inc();
+        self.counts().woken[by.place()] += 1;
+        self.recent.woken(by);
     }
 
     pub(super) fn listener(&self, up: bool) {
@@ -268,6 +311,7 @@ impl Metrics {
     pub(super) fn interrupted(&self, failure: &PublishFailure) {
         if failure.class == FailureClass::ThrottledAccount {
             self.throttled.get_or_create(&ScopeLabels { scope: "account" }).inc();
+            self.counts().throttled_account += 1;
         }
         for class in BREAKERS {
             let open = i64::from(class == failure.class);
@@ -298,6 +342,21 @@ impl Metrics {
     pub(super) fn database_failed(&self) {
         self.database_failures.inc();
     }
+}
+
+/// What a relay says of itself at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Gauges {
+    /// Time that the last notification to ourselves took; `None` before the first.
+    pub canary_seconds: Option<f64>,
+    /// Batches under way.
+    pub batches_in_flight: i64,
+    /// Events on their way to Ably.
+    pub events_in_flight: i64,
+    /// How often LISTEN was lost.
+    pub listener_losses: u64,
+    /// Batches that PostgreSQL did not let through.
+    pub database_failures: u64,
 }
 
 /// Events on their way.

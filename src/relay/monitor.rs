@@ -10,11 +10,16 @@ use tracing::debug;
 
 use super::asked::Asked;
 use super::health::{self, Check, Grade, Noted};
+use super::history::History;
 use super::metrics::Metrics;
 use crate::domain::failure::PublishFailure;
 use crate::store::observe::Observer;
 use crate::store::pause::Paused;
 use crate::store::session::Store;
+
+mod charts;
+
+pub use self::charts::Now;
 
 /// The least time between two looks at the database for metrics, however many ask.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -37,6 +42,7 @@ struct Shared {
     noted: Mutex<Noted>,
     store: Store,
     look: AsyncMutex<Look>,
+    history: Mutex<History>,
     requests: mpsc::Sender<Asked>,
 }
 
@@ -76,14 +82,21 @@ pub enum NotDrained {
 impl Monitor {
     pub(super) fn new(store: Store, metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Asked>) {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        let (noted, look) = (Mutex::default(), AsyncMutex::default());
-        (Self { shared: Arc::new(Shared { metrics, noted, store, look, requests }) }, inbox)
+        let (noted, look, history) = (Mutex::default(), AsyncMutex::default(), Mutex::default());
+        let shared = Shared { metrics, noted, store, look, history, requests };
+        (Self { shared: Arc::new(shared) }, inbox)
     }
 
     /// The metrics as OpenMetrics text. Looks at the database if nobody has for two seconds.
     pub async fn metrics(&self) -> String {
+        self.look(LOOK_INTERVAL).await;
+        self.shared.metrics.text()
+    }
+
+    /// Looks at the database unless somebody has within this time.
+    async fn look(&self, interval: Duration) {
         let mut look = self.shared.look.lock().await;
-        if look.at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
+        if look.at.is_none_or(|at| at.elapsed() >= interval) {
             let seen = timeout(LOOK_TIMEOUT, async {
                 let mut observer = self.observer(&mut look).await?;
                 let seen = observer.look().await.inspect_err(|e| debug!(%e, "no look")).ok()?;
@@ -94,8 +107,6 @@ impl Monitor {
             look.at = Some(Instant::now());
             self.shared.metrics.observed(observation);
         }
-        drop(look);
-        self.shared.metrics.text()
     }
 
     /// Publishes at most `limit` events now, through the relay's own batches: pauses, holds and rates hold

@@ -196,6 +196,11 @@ impl StoreError {
         self
     }
 
+    /// Whether a statement took longer than it may.
+    pub fn is_time_out(&self) -> bool {
+        matches!(self, Self::Database(error) if error.code() == &SqlState::QUERY_CANCELED)
+    }
+
     /// Whether a new connection, later, may work without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -3,7 +3,7 @@
 //! Reading order: [`session`] (a checked connection), [`claim`] (the drain transaction), `oversize` and [`payload`] (what no message can hold), [`statement`] (its
 //! SQL, one file each), [`listen`] (notifications), [`bell`] (when there need be none), [`producer`] (events written by an
 //! application, over other drivers `producer_sqlx` and `producer_diesel`), [`application`] (the same with what became of them, for `dev`),
-//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`diagnose`] (`doctor`), [`retention`] (old events), [`partitions`] (where the outbox has them),
+//! [`operator`], [`stored_event`], [`decide`] and [`mod@pause`] (what operators see and do), [`observe`] (metrics), [`stats`] (`stats` and `top`), [`search`] (dashboards), [`diagnose`] (`doctor`), [`retention`] (old events), [`partitions`] (where the outbox has them),
 //! [`migrate`] (the schema), [`schema_name`], [`error`]; beneath them [`dsn`] (connection strings), [`connect`], [`driver`] and `tls`.
 
 pub mod adopt;
@@ -41,6 +41,7 @@ pub mod relation;
 pub mod retention;
 pub mod retention_statement;
 pub mod schema_name;
+pub mod search;
 pub mod session;
 pub mod settle;
 pub mod statement;

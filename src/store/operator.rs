@@ -264,7 +264,7 @@ impl<'f> Parameters<'f> {
     }
 }
 
-async fn read(
+pub(super) async fn read(
     work: &Work<'_>,
     seqs: &[i64],
     payload: bool,

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 
 use super::error::StoreError;
 use crate::domain::event::Seq;
+use crate::domain::failure::FailureClass;
 
 /// State of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,27 @@ impl StoredEvent {
     /// What somebody decided: `at`, `by`, `reason`.
     pub fn discarded(&self) -> Option<&serde_json::Value> {
         self.error.as_ref()?.get("discarded")
+    }
+
+    /// What to do about its error.
+    pub fn remedy(&self) -> Option<&'static str> {
+        let code = self.error_text("code")?;
+        let ably = self.ably_code().and_then(|code| u32::try_from(code).ok());
+        if self.status == "published" {
+            return None;
+        }
+        if code == "PAYLOAD_TOO_LARGE" || ably == Some(40_009) {
+            return Some(
+                "make the payload smaller in the row, or get an Ably package that takes more and raise relay.max_message_bytes; then requeue it, or discard it",
+            );
+        }
+        let class = ably.map(|code| FailureClass::of_answer(400, Some(code)));
+        match class {
+            None | Some(FailureClass::Content | FailureClass::Unknown) => {
+                Some("mend the row and its producer, then requeue it; or discard it")
+            }
+            Some(class) => Some(class.remedy()),
+        }
     }
 }
 

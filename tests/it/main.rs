@@ -18,6 +18,7 @@ mod connect;
 mod cost;
 mod crash;
 mod crash_budget;
+mod dashboard;
 mod dead_letters;
 mod dev;
 mod doctor;

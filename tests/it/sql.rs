@@ -4,7 +4,7 @@ use outbox_relay::store::schema_name::SchemaName;
 use outbox_relay::store::statement::ALL;
 use outbox_relay::store::{
     adopt, application, capture, diagnose, grants, observe, operator_statement, partitions,
-    payload, producer, relation, retention_statement, stats,
+    payload, producer, relation, retention_statement, search, stats,
 };
 
 use crate::support::outbox::Outbox;
@@ -18,7 +18,7 @@ async fn every_statement_prepares_with_the_types_it_states() {
     let others =
         others.chain(&adopt::STATEMENTS).chain(&relation::STATEMENTS).chain(&grants::STATEMENTS);
     let others = others.chain(&capture::STATEMENTS).chain(partitions::STATEMENTS);
-    let others = others.chain(&stats::STATEMENTS);
+    let others = others.chain(&stats::STATEMENTS).chain(&search::STATEMENTS);
     let others =
         others.chain(&observe::STATEMENTS).chain(diagnose::STATEMENTS).chain([&payload::STATEMENT]);
     for statement in
@@ -69,12 +69,19 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("stats_pending", "(10000, 10)", "event_pending"),
         ("stats_published", "(10000)", "event_pkey"),
         ("stats_failed", "(10000, 10)", "event_undecided"),
+        ("search_recent", "(9999, 1, 50, null, 't1', 'x', 'y', null, 0)", "event_pkey"),
+        ("search_failed", "(9999, 50, 't1', null, null, '40009', 0, null)", "event_failed"),
+        ("search_pending", "('', 0, 50, null, 'x', null, null)", "event_pending"),
+        ("position_below", "(100)", "event_pkey"),
+        ("group_failed", "(1000)", "event_undecided"),
+        ("peek_payload", "(1, 1000)", "event_pkey"),
     ] {
         let mut all = ALL
             .iter()
             .chain(&operator_statement::ALL)
             .chain(&observe::STATEMENTS)
-            .chain(&stats::STATEMENTS);
+            .chain(&stats::STATEMENTS)
+            .chain(&search::STATEMENTS);
         let statement = all.find(|s| s.name == name).unwrap();
         let types: Vec<String> = statement.parameters.iter().map(ToString::to_string).collect();
         let types: Vec<String> = types

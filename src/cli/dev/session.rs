@@ -1,5 +1,6 @@
 //! One session: emulator, relay, sample producer and subscriber on a database that is there already.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::{Options, postgres_failure};
 use crate::ably::{ApiKey, Client, ClientConfig, Endpoint, Fallback};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::{Context, assemble};
+use crate::config::Settings;
 use crate::dev::banner::{Banner, Database};
 use crate::dev::kitchen::Kitchens;
 use crate::dev::postgres::PrivatePostgres;
@@ -22,6 +24,8 @@ use crate::dev::subscriber::{Delivery, Subscriber, SubscriberError};
 use crate::domain::channel::ChannelName;
 use crate::domain::event::TenantId;
 use crate::emulator::{API_KEY_DEFAULT, Emulator, EmulatorConfig};
+use crate::http::{DashboardConfig, HttpConfig, HttpServer};
+use crate::relay::monitor::Monitor;
 use crate::relay::service::{Relay, RelayError};
 use crate::store::application::{Application, Outcome};
 use crate::store::error::StoreError;
@@ -67,6 +71,7 @@ enum Ended {
     Producer,
     Relay,
     Subscriber,
+    Dashboard,
 }
 
 /// Why a part of the session has ended that must not.
@@ -114,6 +119,7 @@ impl<'a> Session<'a> {
         place.direct.migrate_up().await?;
         let observer = place.store.application().await?;
         let position = observer.last_position().await?;
+        let schema = place.store.schema().clone();
         let kitchens = Kitchens::new(options.rate, fastrand::u64(..));
         let emulator = Emulator::start(EmulatorConfig {
             message_bytes_max: settings.max_message_bytes,
@@ -127,21 +133,25 @@ impl<'a> Session<'a> {
         let subscriber = Subscriber::attach(&emulator.url(), API_KEY_DEFAULT, &channels).await;
         let subscriber = subscriber.map_err(|error| Fault::Subscriber(error).failure())?;
 
+        let ably = ably(&emulator.url())?;
+        let config = assemble::relay_config(settings, false);
+        let application = place.store.application().await?;
+        let validation = assemble::validation_for_development(&context.configuration)?;
+        let stores = (place.store.clone(), place.direct.clone());
+        let relay = Relay::new(place.store, place.direct, ably, config).with_validation(validation);
+        let dashboard = dashboard(settings, stores, &emulator, relay.monitor()).await?;
+
         let screen = Screen::new(options.json);
         screen.banner(&Banner {
             database,
-            schema: place.store.schema(),
+            schema: &schema,
+            dashboard: &dashboard.dashboard().unwrap_or_default(),
             emulator: emulator.addr(),
             key: API_KEY_DEFAULT,
             tenants: &kitchens.tenants(),
             rate: options.rate,
         })?;
 
-        let ably = ably(&emulator.url())?;
-        let config = assemble::relay_config(settings, false);
-        let application = place.store.application().await?;
-        let validation = assemble::validation_for_development(&context.configuration)?;
-        let relay = Relay::new(place.store, place.direct, ably, config).with_validation(validation);
         let (sender, deliveries) = mpsc::channel(DELIVERIES_MAX);
         let mut running = Running {
             screen,
@@ -167,6 +177,11 @@ impl<'a> Session<'a> {
             limit: options.exit_after,
         };
         running.spawn(relay, subscriber, sender, producer);
+        let stop = running.stop_relay.clone();
+        running.parts.spawn(async move {
+            dashboard.run(stop).await;
+            Ok(Ended::Dashboard)
+        });
         Ok(running)
     }
 }
@@ -299,6 +314,8 @@ impl Running<'_> {
                 self.produced = true;
                 Ok(())
             }
+            // When the relay has been told to stop.
+            Ok(Ok(Ended::Dashboard)) => Ok(()),
             Ok(Ok(Ended::Relay)) => Err(Failure::internal("the relay has ended by itself")),
             Ok(Ok(Ended::Subscriber)) => {
                 Err(Failure::internal("the subscriber has ended by itself"))
@@ -348,6 +365,28 @@ fn channels(tenants: &[&str]) -> Result<Vec<String>, Failure> {
         channel.map(|channel| channel.to_string()).map_err(Failure::internal)
     };
     tenants.iter().map(channel).collect()
+}
+
+/// What the dashboard is served by: here nobody else can reach it, and it may change everything.
+async fn dashboard(
+    settings: &Settings,
+    stores: (Store, Store),
+    emulator: &Emulator,
+    monitor: Monitor,
+) -> Result<HttpServer, Failure> {
+    let (settings, url, store) = (settings.clone(), emulator.url(), stores.0.clone());
+    let subject = move || assemble::subject(&settings, Vec::new(), Ok(stores.clone()), ably(&url));
+    let dashboard =
+        DashboardConfig { token: None, actions: true, store, subject: Box::new(subject) };
+    let config = HttpConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        token: None,
+        publish_token: None,
+        payloads: None,
+        dashboard: Some(dashboard),
+    };
+    let unavailable = |error| Failure::of_line(Exit::Unavailable, error, "see the cause");
+    HttpServer::bind(config, monitor).await.map_err(unavailable)
 }
 
 /// The relay's client of the emulator: on this machine, so nothing stands in for it.

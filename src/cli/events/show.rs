@@ -8,7 +8,6 @@ use crate::cli::failure::Failure;
 use crate::cli::table::clean;
 use crate::cli::{Context, holds, operate};
 use crate::domain::event::Seq;
-use crate::domain::failure::FailureClass;
 use crate::store::decide::HeldTenant;
 use crate::store::stored_event::{AuditRow, StoredEvent};
 
@@ -49,33 +48,12 @@ pub(super) async fn execute(options: &Options, context: &Context) -> Result<(), 
     };
     let hold = operator.holds("", Some(&event.tenant_id), 1, holds::BACKLOG_MAX).await?;
     let audit = operator.audit_of(Seq(event.seq), AUDIT_MAX).await?;
-    let remedy = remedy(&event);
+    let remedy = event.remedy();
     let shown = Shown { event, remedy, hold: hold.into_iter().next(), audit };
     if options.json {
         return operate::json(&shown);
     }
     operate::lines(&text(&shown))
-}
-
-/// What to do about an event's error.
-fn remedy(event: &StoredEvent) -> Option<&'static str> {
-    let code = event.error_text("code")?;
-    let ably = event.ably_code().and_then(|code| u32::try_from(code).ok());
-    if event.status == "published" {
-        return None;
-    }
-    if code == "PAYLOAD_TOO_LARGE" || ably == Some(40_009) {
-        return Some(
-            "make the payload smaller in the row, or get an Ably package that takes more and raise relay.max_message_bytes; then requeue it, or discard it",
-        );
-    }
-    let class = ably.map(|code| FailureClass::of_answer(400, Some(code)));
-    match class {
-        None | Some(FailureClass::Content | FailureClass::Unknown) => {
-            Some("mend the row and its producer, then requeue it; or discard it")
-        }
-        Some(class) => Some(class.remedy()),
-    }
 }
 
 fn text(shown: &Shown) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Where events go and what they look like there; and all settings together.
 
+use super::http::HTTP;
 use super::{RELAY, Setting, minutes, ms};
 use crate::config::check::{channel_template, event_source, link_secret, link_url, modules};
 use crate::config::settings::{EnvelopeName, OnOversize, modules_named, switch};
@@ -7,13 +8,20 @@ use crate::config::value::Kind;
 use crate::domain::routing::TENANT_TEMPLATE;
 
 /// Every setting, in the order of the documentation.
-pub static SETTINGS: &[Setting] = &joined::<{ RELAY.len() + PUBLICATION.len() }>();
+pub static SETTINGS: &[Setting] = &joined::<{ RELAY.len() + HTTP.len() + PUBLICATION.len() }>();
 
 const fn joined<const N: usize>() -> [Setting; N] {
     let mut all = [RELAY[0]; N];
+    let (relay, http) = (RELAY.len(), HTTP.len());
     let mut at = 0;
     while at < N {
-        all[at] = if at < RELAY.len() { RELAY[at] } else { PUBLICATION[at - RELAY.len()] };
+        all[at] = if at < relay {
+            RELAY[at]
+        } else if at < relay + http {
+            HTTP[at - relay]
+        } else {
+            PUBLICATION[at - relay - http]
+        };
         at += 1;
     }
     all

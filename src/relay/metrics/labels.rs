@@ -134,25 +134,37 @@ pub(in crate::relay) enum WokenBy {
 impl WokenBy {
     pub(super) const ALL: [Self; 6] =
         [Self::Notification, Self::Sweep, Self::ListenerUp, Self::Due, Self::More, Self::Request];
+
+    /// Its place in [`WAKE_REASONS`].
+    pub(super) fn place(self) -> usize {
+        self as usize
+    }
+
+    /// The reason in a word.
+    pub(in crate::relay) fn as_str(self) -> &'static str {
+        WAKE_REASONS[self.place()]
+    }
 }
+
+/// The names of the reasons, in the order of their counters.
+pub const WAKE_REASONS: [&str; 6] =
+    ["notification", "sweep", "listener_up", "due", "more", "request"];
 
 impl From<WokenBy> for WakeLabels {
     fn from(by: WokenBy) -> Self {
-        let reason = match by {
-            WokenBy::Notification => "notification",
-            WokenBy::Sweep => "sweep",
-            WokenBy::ListenerUp => "listener_up",
-            WokenBy::Due => "due",
-            WokenBy::More => "more",
-            WokenBy::Request => "request",
-        };
-        Self { reason }
+        Self { reason: by.as_str() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_name() {
+        assert_eq!(WokenBy::ALL.map(WokenBy::place), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(WokenBy::Due.as_str(), "due");
+    }
 
     #[test]
     fn an_open_label_has_a_bounded_number_of_values() {

@@ -32,11 +32,15 @@ impl Observed {
     pub(super) fn set(&self, observation: Option<Observation>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = observation;
     }
+
+    pub(super) fn get(&self) -> Option<Observation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let observation = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let observation = self.get();
         let mut out = Gauges(&mut encoder);
         out.integer(
             "database_up",

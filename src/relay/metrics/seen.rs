@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Metrics;
-use super::labels::NameBook;
+use super::labels::{NameBook, WokenBy};
 use crate::domain::event::Seq;
+use crate::relay::recent::Stages;
 use crate::store::claim::{Claim, Claimed};
 
 /// How long an event must have waited to count as found by the sweep: a notification that is just arriving
@@ -17,7 +18,13 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 /// The events of one claim.
 #[derive(Debug)]
 pub(in crate::relay) struct Seen {
+    /// Why the relay looked, and when it was told to.
+    woken: Option<(WokenBy, Instant)>,
+    /// When the claim began.
+    began: Instant,
     claimed: Instant,
+    /// When the request left.
+    sent: Option<Instant>,
     /// When Ably's answers were complete.
     accepted: Option<Instant>,
     events: HashMap<Seq, Event>,
@@ -31,14 +38,35 @@ struct Event {
 }
 
 impl Seen {
-    pub(super) fn of(claim: &Claim, names: &NameBook) -> Self {
+    pub(super) fn of(
+        claim: &Claim,
+        names: &NameBook,
+        began: Instant,
+        woken: Option<(WokenBy, Instant)>,
+    ) -> Self {
         let events = claim.runs.iter().flat_map(|run| &run.events).map(|claimed| {
             let event_type = names.name(&claimed.event.event_type);
             // A requeued event has waited for a person.
             let waited = claimed.waited.filter(|_| claimed.event.generation == 0);
             (claimed.event.seq, Event { event_type, waited })
         });
-        Self { claimed: Instant::now(), accepted: None, events: events.collect() }
+        let (claimed, events) = (Instant::now(), events.collect());
+        Self { woken, began, claimed, sent: None, accepted: None, events }
+    }
+
+    /// The request leaves.
+    pub(in crate::relay) fn sending(&mut self) {
+        self.sent = Some(Instant::now());
+    }
+
+    /// When each stage was passed, now that the outcome is committed.
+    pub(super) fn stages(&self) -> Stages {
+        let Self { woken, began, claimed, sent, accepted, .. } = *self;
+        Stages { woken, began, claimed, sent, accepted, settled: Instant::now() }
+    }
+
+    pub(super) fn waited(&self, seq: Seq) -> Option<Duration> {
+        self.events.get(&seq)?.waited
     }
 
     /// Ably has answered.

@@ -1,6 +1,6 @@
 //! What is in the outbox, and who works on it.
 
-use super::Context;
+use super::Subject;
 use super::finding::{Finding, Report};
 use super::server::critical;
 use crate::store::diagnose::ServerFacts;
@@ -23,7 +23,7 @@ pub(super) async fn examine(
     report: &mut Report,
     store: &Store,
     server: &ServerFacts,
-    context: &Context,
+    subject: &Subject,
 ) {
     report.add(relays(server));
     if server.standby || server.read_only {
@@ -34,7 +34,7 @@ pub(super) async fn examine(
         Ok(seen) => judge(report, &seen, &store.schema().to_string()),
         Err(error) => report.add(critical(OUTBOX, "readable", &error)),
     }
-    let rate = context.configuration.settings.channel_rate;
+    let rate = subject.channel_rate;
     report.add(channel_rate(rate));
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub enum Level {
     /// As it should be.
     Ok,
     /// Could not be looked at.
@@ -88,18 +88,20 @@ impl Finding {
 
 /// All findings, in the order of the checks.
 #[derive(Debug, Default)]
-pub(super) struct Report(Vec<Finding>);
+pub struct Report(Vec<Finding>);
 
 impl Report {
     pub(super) fn add(&mut self, finding: Finding) {
         self.0.push(finding);
     }
 
-    pub(super) fn count(&self, level: Level) -> i64 {
+    /// How many are of this level.
+    pub fn count(&self, level: Level) -> i64 {
         i64::try_from(self.0.iter().filter(|f| f.level == level).count()).unwrap_or(i64::MAX)
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// One object: `worst` and `checks`.
+    pub fn json(&self) -> Value {
         let worst = self.0.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
         let check = |f: &Finding| {
             json!({
@@ -111,7 +113,8 @@ impl Report {
         json!({ "v": 1, "worst": worst.as_str(), "checks": checks })
     }
 
-    pub(super) fn fixes(&self) -> Vec<String> {
+    /// The statements that mend what SQL can mend, each with what is wrong as a comment.
+    pub fn fixes(&self) -> Vec<String> {
         self.0
             .iter()
             .filter_map(|f| Some((f, f.fix_sql.as_ref()?)))
@@ -121,7 +124,8 @@ impl Report {
             .collect()
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    /// For people.
+    pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut category = "";
         for finding in &self.0 {

@@ -4,17 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::finding::{Finding, Report};
 use super::masked::masked;
-use super::{Context, outbox, schema};
-use crate::cli::assemble;
-use crate::cli::failure::Failure;
+use super::{Subject, Trouble, outbox, schema};
 use crate::store::diagnose::ServerFacts;
 use crate::store::error::StoreError;
 use crate::store::session::Store;
 
 const POSTGRES: &str = "postgres";
-
-/// Not a relay's name: the check that counts relays must not find itself.
-pub(super) const NAME: &str = "outbox-relay-doctor";
 
 /// The oldest PostgreSQL that works.
 const VERSION_MIN: i32 = 140_000;
@@ -36,12 +31,10 @@ pub(super) fn critical(category: &'static str, check: &'static str, error: &Stor
     Finding::critical(category, check, error.to_string(), error.remedy())
 }
 
-pub(super) async fn examine(report: &mut Report, snapshot_age: Duration, context: &Context) {
-    let stores = stores(context);
-    let (store, direct) = match stores {
+pub(super) async fn examine(report: &mut Report, subject: &Subject) {
+    let (store, direct) = match &subject.stores {
         Ok(stores) => stores,
-        Err(failure) => {
-            let (cause, remedy) = failure.parts();
+        Err(Trouble { cause, remedy }) => {
             return report.add(Finding::critical(POSTGRES, "reachable", cause, remedy));
         }
     };
@@ -53,21 +46,13 @@ pub(super) async fn examine(report: &mut Report, snapshot_age: Duration, context
         Ok(facts) => {
             let text = format!("{} as {}", store.describe(), facts.role);
             report.add(Finding::ok(POSTGRES, "reachable", text));
-            judge(report, &facts, snapshot_age);
-            notifications(report, &store, &direct, &facts).await;
-            schema::examine(report, &mut examination, &facts, context, &store).await;
-            outbox::examine(report, &store, &facts, context).await;
+            judge(report, &facts, subject.max_snapshot_age);
+            notifications(report, store, direct, &facts).await;
+            schema::examine(report, &mut examination, &facts, subject, store).await;
+            outbox::examine(report, store, &facts, subject).await;
         }
         Err(error) => report.add(critical(POSTGRES, "reachable", &error)),
     }
-}
-
-fn stores(context: &Context) -> Result<(Store, Store), Failure> {
-    let configuration = &context.configuration;
-    let settings = &configuration.settings;
-    let store = assemble::store_named(settings, configuration.database_url()?, NAME)?;
-    let direct = assemble::store_named(settings, configuration.direct_url()?, NAME)?;
-    Ok((store, direct))
 }
 
 fn judge(report: &mut Report, facts: &ServerFacts, snapshot_age: Duration) {

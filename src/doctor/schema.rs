@@ -1,6 +1,6 @@
 //! The schema and this role's privileges.
 
-use super::Context;
+use super::Subject;
 use super::finding::{Finding, Report};
 use super::server::{critical, quoted};
 use crate::store::diagnose::{Examination, SchemaFacts, ServerFacts};
@@ -36,7 +36,7 @@ pub(super) async fn examine(
     report: &mut Report,
     examination: &mut Examination,
     server: &ServerFacts,
-    context: &Context,
+    subject: &Subject,
     store: &Store,
 ) {
     let facts = match examination.schema().await {
@@ -64,7 +64,7 @@ pub(super) async fn examine(
     report.add(plan(examination).await);
     report.add(safety(&facts, &table));
     report.add(autovacuum(&facts, server, &table));
-    report.add(limits(server, context));
+    report.add(limits(server, subject));
     report.add(privileges(examination, server, &name).await);
     report.add(excess(&facts, server, &table));
     report.add(public(&facts, &table));
@@ -301,9 +301,9 @@ fn public(facts: &SchemaFacts, table: &str) -> Finding {
 }
 
 /// `enqueue` refuses by the database's limit, the relay by its own.
-fn limits(server: &ServerFacts, context: &Context) -> Finding {
+fn limits(server: &ServerFacts, subject: &Subject) -> Finding {
     let check = "message_bytes";
-    let ours = context.configuration.settings.max_message_bytes;
+    let ours = subject.max_message_bytes;
     let theirs = server.max_message_bytes.as_deref().map_or(Ok(65_536), str::parse::<usize>);
     match theirs {
         Ok(theirs) if theirs == ours => {

@@ -3,20 +3,18 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::Context;
 use super::finding::{Finding, Report};
 use super::server::clock_offset;
+use super::{Subject, Trouble};
 use crate::ably::Client;
-use crate::cli::assemble;
 use crate::domain::failure::FailureClass;
 
 const ABLY: &str = "ably";
 
-pub(super) async fn examine(report: &mut Report, context: &Context) {
-    let client = match assemble::ably(&context.configuration) {
+pub(super) async fn examine(report: &mut Report, subject: &Subject) {
+    let client = match &subject.ably {
         Ok(client) => client,
-        Err(failure) => {
-            let (cause, remedy) = failure.parts();
+        Err(Trouble { cause, remedy }) => {
             return report.add(Finding::critical(ABLY, "key", cause, remedy));
         }
     };
@@ -42,9 +40,8 @@ pub(super) async fn examine(report: &mut Report, context: &Context) {
     let here = here.saturating_sub(took / 2).as_millis();
     let offset = time - i64::try_from(here).unwrap_or(i64::MAX);
     report.add(clock_offset(ABLY, "Ably's clock", offset));
-    let resources = assemble::routing(&context.configuration.settings);
-    for resource in resources.map(|routing| routing.resources()).unwrap_or_default() {
-        report.add(may_publish(&client, &resource).await);
+    for resource in &subject.resources {
+        report.add(may_publish(client, resource).await);
     }
 }
 

@@ -13,7 +13,7 @@ use self::mapping::{Mapping, Role, Wishes};
 use self::script::{Parts, Waiting};
 use super::error::StoreError;
 use super::migrate;
-use super::relation::{Relation, RelationName, owners};
+use super::relation::{Column, Relation, RelationName, owners};
 use super::schema_name::SchemaName;
 use super::session::Store;
 use super::statement::{StatementText, statement};
@@ -22,9 +22,10 @@ use super::template::{fill, identifier, literal};
 const LIST: StatementText = statement!("list_adopted", []);
 const WRITE_BACK: StatementText = statement!("write_back_owed", []);
 const UNSETTLED: StatementText = statement!("count_unsettled", [INT4]);
+const BY_NUMBER: StatementText = statement!("adopted_by_number", [INT4]);
 
 /// The statements of this file.
-pub static STATEMENTS: [StatementText; 3] = [LIST, WRITE_BACK, UNSETTLED];
+pub static STATEMENTS: [StatementText; 4] = [LIST, WRITE_BACK, UNSETTLED, BY_NUMBER];
 
 /// Pending rows are counted up to here.
 pub const PENDING_COUNT_MAX: i64 = 1_000_000;
@@ -223,6 +224,7 @@ async fn plan(
     }
     let owners = owners(transaction, schema, &relation).await?;
     let mapping = Mapping::find(&relation, &adoption.wishes)?;
+    refuse_second_count(transaction, schema, &relation, &mapping).await?;
     probe(transaction, &relation, &mapping).await?;
     let sql = script::install(&Parts {
         schema,
@@ -240,6 +242,35 @@ async fn plan(
     );
     let pending = transaction.query_typed_one(&count, &[]).await?.try_get(0)?;
     Ok(AdoptionPlan { mapping, sql, pending })
+}
+
+/// Refuses a second table whose ids are numbers: both have a row 1, and its event could not be inserted, which would
+/// abort the application's transaction.
+async fn refuse_second_count(
+    transaction: &Transaction<'_>,
+    schema: &SchemaName,
+    relation: &Relation,
+    mapping: &Mapping,
+) -> Result<(), StoreError> {
+    let is_number = |column: &Column| ["bigint", "integer"].contains(&column.base.as_str());
+    if !mapping.column(Role::Id).is_some_and(is_number) {
+        return Ok(());
+    }
+    let key = relation.name.key();
+    let typed: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
+        [(&key, BY_NUMBER.parameters[0].clone())];
+    let sql = schema.fill(BY_NUMBER.template);
+    let Some(row) = transaction.query_typed(&sql, &typed).await?.into_iter().next() else {
+        return Ok(());
+    };
+    let other: String = row.try_get(0)?;
+    unfit(
+        format!(
+            "the ids of {} are numbers, as are those of {other}: events need ids of their own",
+            relation.name
+        ),
+        "give it ids that are unique beyond the table, such as uuids, or an outbox of its own: --schema outbox2",
+    )
 }
 
 /// Tries whether the table's own constraints take every state that a row will have: found out later, they would

@@ -219,7 +219,6 @@ fn script(
     let key = relation.name.key();
     let outbox = identifier(schema.as_str());
     let function = format!("{outbox}.{}", identifier(&name(key, "")));
-    let same = |c: &&Column| format!("r.{0} = o.{0}", identifier(&c.name));
     let id = |c: &&Column| format!("r.{}::text", identifier(&c.name));
     let join = |parts: Vec<String>, by: &str| parts.join(by);
     let aggregate = capture.aggregate_type.as_deref().unwrap_or(relation.name.table());
@@ -287,6 +286,13 @@ fn script(
         }
     }
     sql + &fill(include_str!("capture/register.sql"), &values)
+}
+
+/// Whether rows `r` and `o` agree in a column of the key: by its text, as events name it, for types of extensions have
+/// no `=` where the function looks for operators.
+fn same(column: &&Column) -> String {
+    let name = identifier(&column.name);
+    format!("(r.{name}::text collate \"C\") = (o.{name}::text collate \"C\")")
 }
 
 /// What an event says of row `r` or `o`.

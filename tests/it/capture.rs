@@ -1,5 +1,7 @@
 //! Changes of business tables become events, in bulk and through partitions, and say what they shall.
 
+mod keys;
+
 use std::io::Cursor;
 use std::process::Command;
 
@@ -334,58 +336,4 @@ async fn a_column_of_the_key_is_left_out_of_payloads_too() {
     let got = events(&client).await;
     assert_eq!(got[0][4], json!({ "tenant_id": "a", "total": 1, "card": "" }));
     assert_eq!(got[1], json!(["orders.order.updated", "a", "orders", "1", { "total": 2 }]));
-}
-
-#[tokio::test]
-async fn a_bulk_update_behind_single_ones_does_not_compare_each_row_with_each() {
-    let outbox = Outbox::create("capturemany").await;
-    let client = outbox.connect().await;
-    let columns = "(id uuid primary key default gen_random_uuid(), tenant_id text, total int)";
-    client.batch_execute(&format!("create table orders {columns}")).await.unwrap();
-    let add = ["orders", "--event-type", "orders.order.{created,updated,deleted}"];
-    ok(&outbox, &[&["add"][..], &add, &["--tenant-column", "tenant_id"]].concat());
-    client
-        .batch_execute(
-            "insert into orders (tenant_id, total) select 'a', 1 from generate_series(1, 20000);
-             set statement_timeout = '30s'",
-        )
-        .await
-        .unwrap();
-    // The plan of a statement that changed one row is the session's from now on.
-    let one = "update orders set total = total + 1 where id = (select id from orders limit 1)";
-    for sql in [one, one, "update orders set total = total + 1"] {
-        client.batch_execute(sql).await.expect("in time: it took minutes once");
-    }
-    let sql = "select count(*) from outbox.event where event_type = 'orders.order.updated'";
-    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 20_002);
-}
-
-#[tokio::test]
-async fn what_an_index_only_includes_is_no_key_and_a_missing_trigger_is_seen() {
-    let outbox = Outbox::create("captureincl").await;
-    let client = outbox.connect().await;
-    client
-        .batch_execute(
-            "create table orders (id int, tenant_id text, total numeric, primary key (id) include (total))",
-        )
-        .await
-        .unwrap();
-    let add = ["orders", "--event-type", "orders.order.{created,updated,deleted}"];
-    ok(&outbox, &[&["add"][..], &add, &["--tenant-column", "tenant_id"]].concat());
-    client
-        .batch_execute("insert into orders values (1, 'a', 1); update orders set total = 2")
-        .await
-        .unwrap();
-    assert_eq!(what(&client).await, [is("created", "1"), is("updated", "1")]);
-    assert!(!ok(&outbox, &["list"]).contains("capture add again"));
-    client
-        .batch_execute(
-            "do $$ declare t text; begin
-               select tgname into t from pg_trigger where tgname like '%_delete';
-               execute format('alter table orders disable trigger %I', t);
-             end $$",
-        )
-        .await
-        .unwrap();
-    assert!(ok(&outbox, &["list", "--json"]).contains("capture add again"));
 }

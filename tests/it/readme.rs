@@ -1,5 +1,7 @@
 //! What the README says is so.
 
+use std::path::{Path, PathBuf};
+
 use outbox_relay::config::reference;
 
 const README: &str = include_str!("../../README.md");
@@ -52,4 +54,55 @@ fn every_test_that_the_readme_names_exists() {
         }
     }
     assert!(named >= 15, "the README names its tests: {named}");
+}
+
+/// Every page below a directory, without what other programs install or build there.
+fn pages(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+        let foreign =
+            ["node_modules", "target", "venv"].contains(&name.as_str()) || name.starts_with('.');
+        if path.is_dir() && !foreign {
+            pages(&path, found);
+        } else if path.extension().is_some_and(|end| end == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The part of a link behind `#` by which a heading is found.
+fn anchor(heading: &str) -> String {
+    let kept = |c: char| c.is_alphanumeric() || "_- ".contains(c);
+    heading.trim().to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")
+}
+
+fn has_anchor(page: &Path, wanted: &str) -> bool {
+    let text = std::fs::read_to_string(page).unwrap_or_default();
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.any(|line| anchor(line.trim_start_matches('#')) == wanted)
+}
+
+#[test]
+fn every_link_of_every_page_leads_somewhere() {
+    let mut all = Vec::new();
+    pages(Path::new(env!("CARGO_MANIFEST_DIR")), &mut all);
+    let (mut followed, mut lost) = (0, Vec::new());
+    for page in &all {
+        let text = std::fs::read_to_string(page).unwrap();
+        for piece in text.split("](").skip(1) {
+            let Some((link, _)) = piece.split_once(')') else { continue };
+            if link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            if !target.exists() || !wanted.is_empty() && !has_anchor(&target, wanted) {
+                lost.push(format!("{}: {link}", page.display()));
+            }
+            followed += 1;
+        }
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
+    assert!(followed > 60, "{followed} links");
 }

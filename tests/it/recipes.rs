@@ -187,5 +187,8 @@ fn the_list_of_recipes_names_every_page() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(name == "README.md" || list.contains(&format!("]({name})")), "{name}");
+        if let Some(page) = name.strip_suffix(".md").filter(|page| *page != "README") {
+            assert_eq!(Page::read(page).not_run, 0, "every block of {name} is run");
+        }
     }
 }

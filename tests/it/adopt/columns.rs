@@ -130,6 +130,33 @@ async fn a_table_that_cannot_be_mapped_is_refused_with_what_to_say() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn a_second_table_whose_ids_are_numbers_would_have_the_same_ids_and_is_refused() {
+    let sql = MAPPED.replace(
+        "\"id\" uuid not null default gen_random_uuid()",
+        "\"id\" bigint generated always as identity",
+    );
+    assert_ne!(sql, MAPPED);
+    let (outbox, client) = with_table("numbers", &sql).await;
+    client
+        .batch_execute("create table tenant.second (like tenant.\"OutboxEvent\" including all)")
+        .await
+        .unwrap();
+    adopt(&outbox, MAPPED_TABLE, &[]).ok();
+    let refused = adopt(&outbox, "tenant.second", &[]);
+    refused.fails(65, &["as are those of \"tenant\".\"OutboxEvent\"", "--schema outbox2"]);
+    adopt(&outbox, MAPPED_TABLE, &[]).ok();
+    client
+        .batch_execute(
+            "insert into tenant.\"OutboxEvent\" (tenant_id, event_type, payload, aggregate_id, aggregate_type)
+             values ('a', 'a.b', '{}', '1', 'A')",
+        )
+        .await
+        .unwrap();
+    let id: String = client.query_one("select id from outbox.event", &[]).await.unwrap().get(0);
+    assert_eq!(id, "1");
+}
+
 /// They act for the owner of the table: who may call them by a table of his own would write and hide what he likes.
 #[tokio::test]
 async fn generated_functions_can_be_called_by_nobody_else() {
@@ -206,6 +233,10 @@ async fn names_that_look_like_sql_or_like_a_place_to_fill_are_only_names() {
         "insert into {table} values ('o''1', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'a.b', '{{}}', $1, 'T', 7)"
     );
     client.execute(&insert, &[&"wait'ing\\ $body$"]).await.unwrap();
+    // What jsonb cannot hold is refused where the developer sees it.
+    let zero = insert.replace("'{}'", "'{\"a\": \"\\u0000\"}'").replace("o''1", "o2");
+    let error = client.execute(&zero, &[&"wait'ing\\ $body$"]).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::UNTRANSLATABLE_CHARACTER), "{error}");
     let row = client
         .query_one("select id, tenant_id, aggregate_id from outbox.event", &[])
         .await

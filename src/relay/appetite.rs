@@ -221,6 +221,31 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_is_tried_less_and_less_while_it_fails() {
+        let appetite = appetite();
+        let mut tries = Vec::new();
+        for n in 0..300 {
+            let tried = appetite.limits().lone_first;
+            if tried {
+                tries.push(n);
+            }
+            let lone_first = tried.then_some(false);
+            appetite.learn(&Claim { lone_first, ..claim(1, 1, 50) }, appetite.limits());
+        }
+        assert_eq!(tries, [0, 2, 5, 10, 19, 36, 69, 134, 199, 264]);
+        while !appetite.limits().lone_first {
+            appetite.learn(&claim(1, 1, 50), appetite.limits());
+        }
+        for _ in 0..10 {
+            assert!(appetite.limits().lone_first, "as long as it is enough");
+            let found = Claim { lone_first: Some(true), ..claim(1, 1, 50) };
+            appetite.learn(&found, appetite.limits());
+        }
+        appetite.learn(&claim(1, 5, 50), appetite.limits());
+        assert!(!appetite.limits().lone_first, "a tenant had several");
+    }
+
+    #[test]
     fn small_events_are_not_held_to_what_large_ones_have_taught() {
         let appetite = appetite();
         for _ in 0..10 {

@@ -204,7 +204,7 @@ async fn a_lone_event_costs_five_round_trips() {
     // Claim, settle; a claim that finds nothing, which is rolled back; and a look at the flag after a ring, for
     // however many events. The notification is none.
     assert!(round_trips <= 5, "{round_trips} round trips for one event");
-    assert!(statements <= 14, "{statements} statements for one event");
+    assert!(statements <= 9, "{statements} statements for one event");
     assert!(bytes <= 4_000, "{bytes} bytes for one event");
 }
 

@@ -53,7 +53,8 @@ async fn a_downgrade_leaves_the_schema_alone_and_says_so() {
         let failed = migrate_fails(&place, action);
         failed.is(78, &["newer than this program", "9999_more"], &["at least as new"]);
     }
-    let sql = "select count(*) = 6 from outbox.schema_history where checksum = 'newer'";
+    let sql =
+        "select bool_and(checksum = 'newer') from outbox.schema_history where kind = 'repeatable'";
     let admin = place.admin().await;
     wait_until(&admin, sql).await;
 }

@@ -218,8 +218,9 @@ mod tests {
         let ours = all.filter(|line| line.starts_with("outbox-relay ") && !line.contains('\n'));
         ours.map(|line| {
             // What comes behind it in a shell, or explains it in two columns.
-            let ends =
-                [" #", " |", ";", " &&", " >", " <", "  "].iter().filter_map(|end| line.find(end));
+            let ends = [" #", " |", ";", " &&", " >", " <", "\")]", "  "]
+                .iter()
+                .filter_map(|end| line.find(end));
             line[..ends.min().unwrap_or(line.len())].to_owned()
         })
         .collect()

@@ -62,6 +62,8 @@ pub(super) struct ClaimFrom {
     pub(super) limit: Option<usize>,
     /// Only the sweep has asked for it, while notifications arrive.
     pub(super) by_sweep: bool,
+    /// When a notification was last heard.
+    pub(super) heard: Option<Instant>,
     /// Publishing was interrupted, and nothing has been accepted since.
     pub(super) interrupted: bool,
 }
@@ -175,7 +177,7 @@ impl Drain {
         _ = claimed.send(ClaimRead { more: full, found, last_tenant, again, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
         if from.by_sweep {
-            self.metrics.found_by_sweep(&claim);
+            self.metrics.found_by_sweep(&claim, from.heard.map(|at| at.elapsed()));
         }
         let work = async {
             if claim.tenants.is_empty() {

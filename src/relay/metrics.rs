@@ -211,9 +211,9 @@ impl Metrics {
         Seen::of(claim, &self.names)
     }
 
-    /// Counts the events of a claim that nobody has rung for.
-    pub(super) fn found_by_sweep(&self, claim: &Claim) {
-        self.swept.inc_by(seen::overdue(claim));
+    /// Counts the events of a claim that nobody has rung for; `heard_ago` is when anybody rang at all.
+    pub(super) fn found_by_sweep(&self, claim: &Claim, heard_ago: Option<Duration>) {
+        self.swept.inc_by(seen::overdue(claim, heard_ago));
     }
 
     /// Counts what was committed.

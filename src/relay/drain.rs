@@ -176,7 +176,8 @@ impl Drain {
         let paused = claim.paused;
         _ = claimed.send(ClaimRead { more: full, found, last_tenant, again, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
-        if from.by_sweep {
+        // A relay that is awake has told writers not to ring; what it could not publish then has not been missed.
+        if from.by_sweep && !from.interrupted {
             self.metrics.found_by_sweep(&claim, from.heard.map(|at| at.elapsed()));
         }
         let work = async {

@@ -134,6 +134,7 @@ async fn mean_latency(site: &Site, events: u32) -> f64 {
 async fn attack(url: String, kind: usize, answers: Arc<AtomicU64>) {
     let client = http();
     let big = "x".repeat(1 << 20);
+    let mut slow = tokio::task::JoinSet::new();
     loop {
         let request = match kind {
             0 => client.get(format!("{url}/metrics")).bearer_auth("wrong-token-of-somebody"),
@@ -145,7 +146,7 @@ async fn attack(url: String, kind: usize, answers: Arc<AtomicU64>) {
                 _ = stream.write_all(b"GET / HTTP/1.1\r\nX-Slow: ").await;
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 // Left open: the next one needs its place.
-                tokio::spawn(async move {
+                slow.spawn(async move {
                     _ = stream.read_to_end(&mut Vec::new()).await;
                 });
                 continue;

@@ -218,8 +218,9 @@ mod tests {
         let ours = all.filter(|line| line.starts_with("outbox-relay ") && !line.contains('\n'));
         ours.map(|line| {
             // What comes behind it in a shell, or explains it in two columns.
-            let ends =
-                [" #", " |", ";", " &&", " >", " <", "  "].iter().filter_map(|end| line.find(end));
+            let ends = [" #", " |", ";", " &&", " >", " <", "\")]", "  "]
+                .iter()
+                .filter_map(|end| line.find(end));
             line[..ends.min().unwrap_or(line.len())].to_owned()
         })
         .collect()
@@ -266,15 +267,16 @@ mod tests {
         {
             lines += 1;
             let Err(error) = Args::command().try_get_matches_from(words(&line)) else { continue };
-            let names_it = match error.kind() {
+            let only_named = matches!(
+                error.kind(),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                | ErrorKind::MissingSubcommand
-                | ErrorKind::DisplayHelp
-                | ErrorKind::DisplayVersion => true,
-                // A command is named, without what belongs to it.
-                ErrorKind::MissingRequiredArgument => !line.contains(" -"),
-                _ => false,
-            };
+                    | ErrorKind::MissingSubcommand
+                    | ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+            );
+            // A command is named, without what belongs to it.
+            let bare = error.kind() == ErrorKind::MissingRequiredArgument && !line.contains(" -");
+            let names_it = only_named || bare;
             if !names_it {
                 wrong.push(format!("{place}: {line}: {error}"));
             }

@@ -54,6 +54,8 @@ pub(super) async fn examine(
     }
     let table = format!("{}.event", quoted(&name));
     report.add(Finding::ok(SCHEMA, "there", format!("{table} is there")));
+    // Asked first: what the role may not see ends the transaction of what comes after.
+    let enough = privileges(examination, server, &name).await;
     report.add(version(examination).await);
     report.add(triggers(&facts, &table));
     report.add(functions(&facts, store));
@@ -65,7 +67,7 @@ pub(super) async fn examine(
     report.add(safety(&facts, &table));
     report.add(autovacuum(&facts, server, &table));
     report.add(limits(server, subject));
-    report.add(privileges(examination, server, &name).await);
+    report.add(enough);
     report.add(excess(&facts, server, &table));
     report.add(public(&facts, &table));
 }

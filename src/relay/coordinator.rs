@@ -66,6 +66,8 @@ pub(super) struct Coordinator {
     database: DatabaseState,
     summary: Summary,
     said: Summary,
+    /// When a notification was last heard.
+    heard: Option<Instant>,
     /// When the grace period is over.
     grace_ends: Option<Instant>,
     /// When to look for tenants that relays went down with.
@@ -109,6 +111,7 @@ impl Coordinator {
             database: DatabaseState::default(),
             summary: Summary::default(),
             said: Summary::default(),
+            heard: None,
             grace_ends: None,
             next_suspects: Instant::now(),
         }
@@ -146,7 +149,10 @@ impl Coordinator {
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
                 answer = self.flag.ended() => self.wake.handle(Input::Flag(answer), Instant::now()),
-                () = inputs.bell.notified() => self.woken(WokenBy::Notification),
+                () = inputs.bell.notified() => {
+                    self.heard = Some(Instant::now());
+                    self.woken(WokenBy::Notification);
+                }
                 Some(input) = inputs.inbox.recv() => self.listener_said(input),
                 Some(asked) = inputs.requests.recv(), if self.asked.is_none() => {
                     self.asked = Some(asked);
@@ -179,11 +185,13 @@ impl Coordinator {
         if by_sweep {
             self.drain.floor.with(Floor::woken);
         }
+        let heard = self.heard;
         let (cursor, except) = (self.cursor.clone(), self.channels.exhausted(now));
         let interrupted = self.publisher.is_interrupted() && !self.config.once;
         // The one that starts is counted.
         let alone = self.wake.in_flight() == 1;
-        let from = ClaimFrom { cursor, except, suspects, limit, by_sweep, interrupted, alone };
+        let from =
+            ClaimFrom { cursor, except, suspects, limit, by_sweep, heard, interrupted, alone };
         self.batches.spawn(drain.batch(session, from, claimed));
         self.claiming = Some(read);
         if let Some(next) = self.account.started(now) {

@@ -62,6 +62,8 @@ pub(super) struct ClaimFrom {
     pub(super) limit: Option<usize>,
     /// Only the sweep has asked for it, while notifications arrive.
     pub(super) by_sweep: bool,
+    /// When a notification was last heard.
+    pub(super) heard: Option<Instant>,
     /// Publishing was interrupted, and nothing has been accepted since.
     pub(super) interrupted: bool,
     /// No other batch is under way, whose events would be pending too.
@@ -177,8 +179,9 @@ impl Drain {
         let paused = claim.paused;
         _ = claimed.send(ClaimRead { more: full, found, last_tenant, again, paused });
         let was_cut = from.limit.is_some_and(|limit| cut(&mut claim, limit));
-        if from.by_sweep {
-            self.metrics.found_by_sweep(&claim);
+        // A relay that is awake has told writers not to ring; what it could not publish then has not been missed.
+        if from.by_sweep && !from.interrupted {
+            self.metrics.found_by_sweep(&claim, from.heard.map(|at| at.elapsed()));
         }
         let work = async {
             if claim.tenants.is_empty() {

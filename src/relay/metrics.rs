@@ -239,9 +239,9 @@ impl Metrics {
         }
     }
 
-    /// Counts the events of a claim that nobody has rung for.
-    pub(super) fn found_by_sweep(&self, claim: &Claim) {
-        let overdue = seen::overdue(claim);
+    /// Counts the events of a claim that nobody has rung for; `heard_ago` is when anybody rang at all.
+    pub(super) fn found_by_sweep(&self, claim: &Claim, heard_ago: Option<Duration>) {
+        let overdue = seen::overdue(claim, heard_ago);
         self.swept.inc_by(overdue);
         self.counts().swept += overdue;
     }

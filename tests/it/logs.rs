@@ -17,7 +17,7 @@ const RATE: &str = "10";
 /// Logged by commands that people run and not by `run`.
 const COMMANDS: [&str; 6] = ["adopt", "emulator", "events", "holds", "pause", "tail"];
 
-async fn fast_relay(outbox: &Outbox, ably: &LocalAbly) -> RelayProcess {
+fn fast_relay(outbox: &Outbox, ably: &LocalAbly) -> RelayProcess {
     let relay = RelayCommand::new(&outbox.database.dsn(), ably)
         .env("LD_PRELOAD", clock::library())
         .env("CLOCK_RATE", RATE)
@@ -40,7 +40,7 @@ fn second(line: &Value) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_relay_says_one_line_in_thirty_seconds_also_when_nothing_is_to_be_done() {
     let (outbox, ably) = (Outbox::create("summary").await, LocalAbly::start().await);
-    let relay = fast_relay(&outbox, &ably).await;
+    let relay = fast_relay(&outbox, &ably);
     relay.wait_for_log("events in the last 30 s", 3);
     let said = lines(&relay, "events in the last 30 s");
     for pair in said.windows(2) {
@@ -62,7 +62,7 @@ async fn a_healthy_relay_says_one_line_in_thirty_seconds_also_when_nothing_is_to
 async fn a_relay_in_trouble_repeats_the_trouble_and_no_summary() {
     let (outbox, ably) = (Outbox::create("trouble").await, LocalAbly::start().await);
     let client = outbox.connect().await;
-    let relay = fast_relay(&outbox, &ably).await;
+    let relay = fast_relay(&outbox, &ably);
     ably.fault(r#"{"kind":"status","status":503,"code":50300}"#).await;
     crate::support::outbox::insert(&client, "a", "{}").await;
     relay.wait_for_log("publishing is interrupted", 3);
@@ -82,7 +82,7 @@ async fn a_relay_in_trouble_repeats_the_trouble_and_no_summary() {
 async fn a_storm_of_bad_events_is_cut_and_the_rest_is_counted() {
     let (outbox, ably) = (Outbox::create("storm").await, LocalAbly::start().await);
     let client = outbox.connect().await;
-    let relay = fast_relay(&outbox, &ably).await;
+    let relay = fast_relay(&outbox, &ably);
     client
         .batch_execute(
             "insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload)

@@ -107,12 +107,16 @@ impl Seen {
     }
 }
 
-/// Events that have waited so long for this claim that no notification can have been on its way. What may have
-/// been tried before has waited for another reason.
-pub(super) fn overdue(claim: &Claim) -> u64 {
+/// Events that have waited so long for this claim that no notification can have been on its way, and while none was
+/// heard for so long. What may have been tried before has waited for another reason; and so has what was
+/// rung for: another relay had its tenant, and then found Ably away (seen: 2 events of 543 while a key was revoked).
+pub(super) fn overdue(claim: &Claim, heard_ago: Option<Duration>) -> u64 {
     let runs = claim.runs.iter().filter(|run| run.hold_failures == 0 && run.group.is_none());
     let events = runs.flat_map(|run| &run.events);
-    let late = |claimed: &&Claimed| claimed.waited.is_some_and(|waited| waited >= LOST_AFTER);
+    let silent = |waited: Duration| heard_ago.is_none_or(|ago| waited < ago);
+    let late = |claimed: &&Claimed| {
+        claimed.waited.is_some_and(|waited| waited >= LOST_AFTER && silent(waited))
+    };
     let untried = |claimed: &&Claimed| {
         !claimed.lock_trace && claimed.event.attempts == 0 && claimed.event.generation == 0
     };

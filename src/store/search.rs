@@ -16,19 +16,22 @@ const FAILED: StatementText =
     statement!("search_failed", [INT8, INT8, TEXT, TEXT, TEXT, TEXT, INT8, BOOL]);
 const PENDING: StatementText =
     statement!("search_pending", [TEXT, INT8, INT8, TEXT, TEXT, TEXT, INT8]);
+const END_OF_FAILED: StatementText = statement!("end_of_failed", [INT8]);
+const END_OF_PENDING: StatementText = statement!("end_of_pending", [TEXT, INT8, TEXT]);
 const BELOW: StatementText = statement!("position_below", [INT8]);
 const AUDIT: StatementText = statement!("list_audit", [INT8, INT8]);
 const GROUPS: StatementText = statement!("group_failed", [INT8]);
 const PEEK: StatementText = statement!("peek_payload", [INT8, INT8]);
 
 /// The statements, for the test that prepares every one.
-pub static STATEMENTS: [StatementText; 7] = [RECENT, FAILED, PENDING, BELOW, AUDIT, GROUPS, PEEK];
+pub static STATEMENTS: [StatementText; 9] =
+    [RECENT, FAILED, PENDING, END_OF_FAILED, END_OF_PENDING, BELOW, AUDIT, GROUPS, PEEK];
 
-/// Positions that one page looks at.
+/// Positions that one page looks at; of failed and of pending events, which lie scattered, 20,000.
 pub const WINDOW: i64 = 100_000;
 
 /// Failed events that are read to group them.
-const GROUPED_MAX: i64 = 100_000;
+const GROUPED_MAX: i64 = 20_000;
 
 /// Bytes that a payload may take where it is stored to be shown.
 pub const SHOWN_BYTES_MAX: i64 = 256 * 1_024;
@@ -69,7 +72,7 @@ pub struct Page {
     pub events: Vec<StoredEvent>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
-    /// The page ended because it had looked at [`WINDOW`] events, not because it was full.
+    /// The page ended because it had looked at as many events as it may, not because it was full.
     pub window_ended: bool,
 }
 
@@ -271,7 +274,15 @@ async fn failed(
         .await?;
     let events = events(work, &rows).await?;
     let last = events.last().map(|event| event.seq).filter(|_| full(&events, limit));
-    Ok(Page { events, next: last.map(|before| Cursor::Before { before }), window_ended: false })
+    let next = match last {
+        Some(seq) => Some(seq),
+        None => {
+            let end = work.query(&END_OF_FAILED, &[&before]).await?;
+            end.first().map(|row| row.try_get(0)).transpose()?
+        }
+    };
+    let window_ended = last.is_none() && next.is_some();
+    Ok(Page { events, next: next.map(|before| Cursor::Before { before }), window_ended })
 }
 
 async fn pending(
@@ -293,8 +304,16 @@ async fn pending(
         .await?;
     let events = events(work, &rows).await?;
     let last = events.last().filter(|_| full(&events, limit));
-    let next = last.map(|e| Cursor::After { tenant: e.tenant_id.clone(), after: e.seq });
-    Ok(Page { events, next, window_ended: false })
+    if let Some(last) = last {
+        let next = Cursor::After { tenant: last.tenant_id.clone(), after: last.seq };
+        return Ok(Page { events, next: Some(next), window_ended: false });
+    }
+    let end = work.query(&END_OF_PENDING, &[&tenant, &after, &f.tenant]).await?;
+    let cursor = |row: &Row| {
+        Ok::<_, StoreError>(Cursor::After { tenant: row.try_get(0)?, after: row.try_get(1)? })
+    };
+    let next = end.first().map(cursor).transpose()?;
+    Ok(Page { events, window_ended: next.is_some(), next })
 }
 
 fn before(from: Option<&Cursor>) -> i64 {

@@ -73,6 +73,8 @@ async fn the_claim_reads_the_table_by_index_only() {
         ("search_failed", "(9999, 50, 't1', null, null, '40009', 0, null)", "event_failed"),
         ("search_pending", "('', 0, 50, null, 'x', null, null)", "event_pending"),
         ("position_below", "(100)", "event_pkey"),
+        ("end_of_failed", "(9999)", "event_failed"),
+        ("end_of_pending", "('', 0, null)", "event_pending"),
         ("group_failed", "(1000)", "event_undecided"),
         ("peek_payload", "(1, 1000)", "event_pkey"),
     ] {

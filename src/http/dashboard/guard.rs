@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -62,7 +62,7 @@ pub(super) async fn guard(
             place.keep();
             next.run(request).await
         }
-        Err(refusal) => refusal,
+        Err(stranger) => stranger.into_response(),
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -70,37 +70,53 @@ pub(super) async fn guard(
     response
 }
 
-fn admitted(dashboard: &Dashboard, method: &Method, headers: &HeaderMap) -> Result<User, Response> {
-    let user = match &dashboard.token {
-        Some(token) => user(headers, token).ok_or_else(unauthorized)?,
-        // Without a password only a browser's own user may ask through it.
-        None if access::by_address(headers) => User(None),
-        None => {
-            let reason = "ask by address or as localhost";
-            return Err(refuse(
-                StatusCode::FORBIDDEN,
-                reason,
-                "open http://127.0.0.1, or set OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN",
-            ));
-        }
-    };
-    if method == Method::GET || method == Method::HEAD {
-        return Ok(user);
-    }
-    if !is_ours(headers, &dashboard.csrf) {
-        let reason = "this request does not come from the dashboard's own page";
-        return Err(refuse(StatusCode::FORBIDDEN, reason, "load the page again"));
-    }
-    Ok(user)
+/// Why somebody is not let in.
+#[derive(Debug, Clone, Copy)]
+enum Stranger {
+    /// Came by a name that is not this machine's.
+    ByName,
+    /// Has no token, or a wrong one.
+    WithoutToken,
+    /// Orders something, and is not our page.
+    NotOurPage,
 }
 
-fn unauthorized() -> Response {
-    let reason = "the dashboard wants the relay's OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN";
-    let remedy = "send it as `Authorization: Bearer …`, or as the password of any user name";
-    let mut response = refuse(StatusCode::UNAUTHORIZED, reason, remedy);
-    let realm = HeaderValue::from_static("Basic realm=\"outbox-relay\", charset=\"UTF-8\"");
-    response.headers_mut().append(header::WWW_AUTHENTICATE, realm);
-    response
+fn admitted(dashboard: &Dashboard, method: &Method, headers: &HeaderMap) -> Result<User, Stranger> {
+    let user = match &dashboard.token {
+        Some(token) => user(headers, token).ok_or(Stranger::WithoutToken)?,
+        // Without a password only a browser's own user may ask through it.
+        None if access::by_address(headers) => User(None),
+        None => return Err(Stranger::ByName),
+    };
+    let reads = method == Method::GET || method == Method::HEAD;
+    if reads || is_ours(headers, &dashboard.csrf) { Ok(user) } else { Err(Stranger::NotOurPage) }
+}
+
+impl IntoResponse for Stranger {
+    fn into_response(self) -> Response {
+        match self {
+            Self::ByName => refuse(
+                StatusCode::FORBIDDEN,
+                "ask by address or as localhost",
+                "open http://127.0.0.1, or set OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN",
+            ),
+            Self::NotOurPage => refuse(
+                StatusCode::FORBIDDEN,
+                "this request does not come from the dashboard's own page",
+                "load the page again",
+            ),
+            Self::WithoutToken => {
+                let reason = "the dashboard wants the relay's OUTBOX_RELAY_HTTP_DASHBOARD_TOKEN";
+                let remedy =
+                    "send it as `Authorization: Bearer …`, or as the password of any user name";
+                let realm =
+                    HeaderValue::from_static("Basic realm=\"outbox-relay\", charset=\"UTF-8\"");
+                let mut response = refuse(StatusCode::UNAUTHORIZED, reason, remedy);
+                response.headers_mut().append(header::WWW_AUTHENTICATE, realm);
+                response
+            }
+        }
+    }
 }
 
 /// Who carries the token.

@@ -76,6 +76,30 @@ async fn pages_hold_each_event_once_however_many_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failed_and_pending_events_are_looked_at_by_windows_too() {
+    let site = Site::acting("windows").await;
+    let client = site.outbox.connect().await;
+    client
+        .batch_execute(
+            "insert into outbox.pause (scope, target, until, actor) values ('all', '', 'infinity', 'a test');
+             alter table outbox.event disable trigger user;
+             insert into outbox.event (tenant_id, aggregate_type, aggregate_id, event_type, payload, status, error)
+             select 't', 'Order', 'o-' || n, 'orders.order.created', '{}', s, case when s = 'failed' then '{\"code\":\"X\"}'::jsonb end
+               from generate_series(1, 45000) n, unnest(array['failed', 'pending']) s;
+             alter table outbox.event enable trigger user; analyze outbox.event",
+        )
+        .await
+        .unwrap();
+    for status in ["failed", "pending"] {
+        let (nothing, looked) = pages(&site, &format!("status={status}&type=x.y.z")).await;
+        assert!(nothing.is_empty());
+        assert_eq!(looked, 3, "windows of {status} events");
+        let (two, _) = pages(&site, &format!("status={status}&aggregate=o-22222")).await;
+        assert_eq!(two.len(), 1, "behind the first window of {status} events");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_requeue_goes_on_request_by_request_under_one_operation() {
     let site = Site::acting("largerequeue").await;
     let client = many(&site).await;

@@ -13,7 +13,7 @@ const BOTTOM = 22;
 const BARS_MAX = 120;
 const ROWS_MAX = 60;
 
-/** `series`: { name, values, kind: "line" | "area" | "bar" }, each with one value a time. */
+/** `series`: { name, values, kind: "line" | "area" | "bar", colour: 1 to 6 }, each with one value a time. */
 export class Chart {
   constructor({ title, unit, format, note }) {
     this.title = title;
@@ -84,7 +84,7 @@ export class Chart {
     const parts = [];
     const base = times.map(() => 0);
     series.forEach((one, place) => {
-      const colour = `c${(place % 6) + 1}`;
+      const colour = colourOf(one, place);
       if (one.kind === "bar") {
         const step = (WIDTH - LEFT - RIGHT) / Math.max(times.length, 1);
         const width = Math.max(step - (step > 4 ? 1.5 : 0.4), 0.6);
@@ -153,7 +153,7 @@ export class Chart {
     }
     const values = series.map((one, place) => {
       const value = this.at === null ? lastOf(one.values) : one.values[this.at];
-      return h("span", {}, swatch(place), `${one.name} `, h("b", {}, this.format(value)));
+      return h("span", {}, swatch(colourOf(one, place)), `${one.name} `, h("b", {}, this.format(value)));
     });
     const when = this.at === null ? null : h("span", {}, timeOfDay(times[this.at]));
     this.legend.replaceChildren(...values, ...(when ? [when] : []));
@@ -172,8 +172,12 @@ export class Chart {
   }
 }
 
-export function swatch(place) {
-  return s("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, s("rect", { class: `c${(place % 6) + 1}`, width: 10, height: 10, rx: 3 }));
+function colourOf(one, place) {
+  return `c${one.colour ?? (place % 6) + 1}`;
+}
+
+function swatch(colour) {
+  return s("svg", { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" }, s("rect", { class: colour, width: 10, height: 10, rx: 3 }));
 }
 
 /** The next round number that holds them all. */

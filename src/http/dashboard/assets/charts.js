@@ -75,11 +75,11 @@ export class Charts {
     const at = c("at");
     this.throughput.show(at, [
       { name: "published", kind: "area", values: rate(c("published")) },
-      { name: "failed", kind: "line", values: rate(c("failed")) },
+      { name: "failed", kind: "line", colour: 4, values: rate(c("failed")) },
     ]);
     this.latency.show(at, [
       { name: "p50", kind: "line", values: c("p50") },
-      { name: "p99", kind: "line", values: c("p99") },
+      { name: "p99", kind: "line", colour: 3, values: c("p99") },
     ]);
     this.backlog.show(at, [{ name: "pending", kind: "area", values: c("pending") }]);
     this.age.show(at, [{ name: "oldest", kind: "area", values: c("oldest") }]);

@@ -16,7 +16,7 @@ export async function deadLetters(root) {
       const answer = await ask("dead-letters");
       root.querySelector("#dead-total").textContent = `${plural(answer.events, "event", answer.more)} wait for a decision`;
       list.replaceChildren(...(answer.groups.length ? answer.groups.map((group) => card(group, load)) : [h("section", { class: "card" }, h("p", { class: "empty" }, "No failed event waits for a decision."))]));
-      if (answer.more) list.append(h("p", { class: "quiet" }, "Grouped are the first 100,000."));
+      if (answer.more) list.append(h("p", { class: "quiet" }, "Grouped are the first 20,000."));
     } catch (error) {
       list.replaceChildren(problem(error));
     }

@@ -51,8 +51,8 @@ export function events(root, parameters) {
       const all = [...before, ...answer.events];
       const next = answer.next && { before: answer.next.before, after: answer.next.after, after_tenant: answer.next.tenant };
       const more = next && h("button", { class: "action", type: "button", onclick: () => page(list, filter, next, all) }, answer.window_ended ? "Look further back" : "More");
-      const said = answer.window_ended ? "Looked at 100,000 positions so far." : "";
-      list.replaceChildren(all.length ? found(all) : h("p", { class: "empty" }, answer.next ? "Nothing among these." : "No event matches."), h("div", { class: "actions" }, more, h("span", { class: "quiet" }, said)));
+      const said = answer.window_ended ? "There is more: a page looks at a part of it only." : "";
+      list.replaceChildren(all.length ? found(all) : h("p", { class: "empty" }, answer.next ? "Nothing among these." : "No event matches."), h("div", { class: "actions" }, more, said && h("span", { class: "quiet" }, said)));
       if (before.length) list.querySelectorAll("tbody tr")[before.length]?.querySelector("a")?.focus();
     } catch (error) {
       waiting.remove();

@@ -8,8 +8,11 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Every file of the repository with this ending.
 fn listed(ending: &str) -> Vec<PathBuf> {
-    let git = Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]);
-    let output = { git }.current_dir(ROOT).output().unwrap();
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().filter(|name| name.ends_with(ending));
     names.map(|name| Path::new(ROOT).join(name)).filter(|path| path.exists()).collect()

@@ -7,8 +7,8 @@ create or replace function :"schema".partitions(out name text, out from_seq bigi
 language sql stable
 as $$
   select c.relname::text,
-         case when b.bound = 'DEFAULT' then null when b.bound like '%FROM (MINVALUE)%' then -9223372036854775808
-              else pg_catalog.substring(b.bound, $re$FROM \('?(-?\d+)$re$)::bigint end,
+         case when b.bound = 'DEFAULT' then null when b.bound ~* 'from \(minvalue\)' then -9223372036854775808
+              else pg_catalog.substring(b.bound, $re$(?i)from \('?(-?\d+)$re$)::bigint end,
          pg_catalog.substring(b.bound, $re$TO \('?(-?\d+)$re$)::bigint
     from pg_catalog.pg_class p
     join pg_catalog.pg_namespace n on n.oid = p.relnamespace

@@ -101,8 +101,9 @@ fn every_test_that_a_page_names_is_there() {
     let tests = tests();
     let known: BTreeSet<&str> = tests.iter().filter_map(|t| t.split("::").next()).collect();
     let (mut missing, mut seen) = (Vec::new(), 0);
-    for page in listed(".md") {
-        let text = std::fs::read_to_string(&page).unwrap();
+    // ARCHITECTURE names modules of the program in the same way.
+    for page in listed(".md").iter().filter(|page| !page.ends_with("ARCHITECTURE.md")) {
+        let text = std::fs::read_to_string(page).unwrap();
         for name in text.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
             let named = name.trim_end_matches('…').trim_start_matches("it::");
             let word =

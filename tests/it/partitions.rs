@@ -149,7 +149,7 @@ async fn a_partition_that_somebody_writes_to_is_not_dropped_and_nobody_waits_for
     let (client, mut writer) = (outbox.connect().await, outbox.connect().await);
     insert(&client, "a", "{}").await;
     let transaction = writer.transaction().await.unwrap();
-    let late = insert(&transaction.client(), "a", "{}").await;
+    let late = insert(transaction.client(), "a", "{}").await;
     for _ in 0..8 {
         insert(&client, "a", "{}").await;
     }
@@ -251,7 +251,7 @@ async fn what_others_may_do_and_what_doctor_sees_stays_as_it_was() {
     client.batch_execute("alter table outbox.event disable trigger event_again").await.unwrap();
     let before = text(&client, RIGHTS).await;
     assert!(before.contains(&role), "{before}");
-    partition(&*client).await;
+    partition(&client).await;
     assert_eq!(text(&client, RIGHTS).await, before);
     let enabled = "select tgenabled::text from pg_trigger where tgrelid = 'outbox.event'::regclass and tgname = 'event_again'";
     assert_eq!(text(&client, enabled).await, "D");

@@ -7,8 +7,8 @@ create or replace function :"schema".partitions(out name text, out from_seq bigi
 language sql stable
 as $$
   select c.relname::text,
-         case when b.bound = 'DEFAULT' then null when b.bound like '%FROM (MINVALUE)%' then -9223372036854775808
-              else pg_catalog.substring(b.bound, $re$FROM \('?(-?\d+)$re$)::bigint end,
+         case when b.bound = 'DEFAULT' then null when b.bound ~* 'from \(minvalue\)' then -9223372036854775808
+              else pg_catalog.substring(b.bound, $re$(?i)from \('?(-?\d+)$re$)::bigint end,
          pg_catalog.substring(b.bound, $re$TO \('?(-?\d+)$re$)::bigint
     from pg_catalog.pg_class p
     join pg_catalog.pg_namespace n on n.oid = p.relnamespace
@@ -20,7 +20,7 @@ as $$
 $$;
 
 -- Makes one partition for the positions from $1 on and below $2, as the default one is. Made beside the table and then
--- attached: that waits for no writer, while `create table … partition of` would have to wait for all of them.
+-- attached: that waits for no writer, while `create table ... partition of` would have to wait for all of them.
 create or replace function :"schema".add_partition(from_seq bigint, below_seq bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -38,7 +38,7 @@ $$;
 revoke all on function :"schema".add_partition(bigint, bigint) from public;
 
 -- Sees to it that two partitions wait ahead of the last position given out, and returns how many it has made: null when the
--- outbox is not partitioned. Two, so that no INSERT that is under way can meet the bound of one that is being made. When nobody
+-- outbox is not partitioned, -1 when claims were at work with the default partition for too long: try again. Two, so that no INSERT that is under way can meet the bound of one that is being made. When nobody
 -- has called it for long, events are in the default partition, and the new ones begin well behind these.
 -- Waits at most half a second for a lock, and only claims wait behind it: writers do not touch the default partition.
 create or replace function :"schema".make_partitions() returns integer
@@ -91,7 +91,7 @@ begin
   return made;
 exception
   when lock_not_available then
-    return 0;
+    return -1;
 end
 $$;
 revoke all on function :"schema".make_partitions() from public;

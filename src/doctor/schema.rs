@@ -159,7 +159,7 @@ fn partitions(facts: &SchemaFacts, schema: &str) -> Finding {
     }
     let remedy = "grant a relay EXECUTE on make_partitions (`migrate grants`), or call it now";
     Finding::warning(SCHEMA, "partitions", says, remedy)
-        .sql(&format!("select {}.make_partitions();", quoted(schema)))
+        .sql(format!("select {}.make_partitions();", quoted(schema)))
 }
 
 fn indexes(facts: &SchemaFacts, table: &str) -> Finding {

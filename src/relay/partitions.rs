@@ -14,6 +14,9 @@ use crate::store::session::Store;
 /// Time between two looks whether partitions are to be made. Two are ahead, each made for a day or more.
 const INTERVAL: Duration = Duration::from_secs(300);
 
+/// The same when claims were at work with the default partition, as during an outage of Ably, when they last for long.
+const INTERVAL_BUSY: Duration = Duration::from_secs(10);
+
 /// The same for an outbox that is one table: somebody may partition it while the relay runs.
 const INTERVAL_PLAIN: Duration = Duration::from_secs(3_600);
 
@@ -79,6 +82,7 @@ pub(super) async fn keep_ahead(store: Store) {
         let mut wait = INTERVAL;
         match store.make_partitions().await {
             Ok(None) => wait = INTERVAL_PLAIN,
+            Ok(Some(..0)) => wait = INTERVAL_BUSY,
             Ok(Some(0)) => said = None,
             Ok(Some(made)) => {
                 said = None;

@@ -187,7 +187,7 @@ impl Relay {
         self.started.cancel();
         let (events, inbox) = mpsc::channel(16);
         let retention = self.retention.map(|config| Retention::new(self.store.clone(), config));
-        let partitions = partitions::keep_ahead(self.store.clone());
+        let partitions = Box::pin(partitions::keep_ahead(self.store.clone()));
         let drain = Arc::new(Drain {
             side: SideSession::new(self.store.clone()),
             store: self.store,

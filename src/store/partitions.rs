@@ -66,7 +66,8 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Makes partitions ahead of the last position. How many; `None` when the outbox is not partitioned.
+    /// Makes partitions ahead of the last position. How many; `None` when the outbox is not partitioned, -1 when others
+    /// were at work with it for too long.
     ///
     /// # Errors
     /// When PostgreSQL does not answer, or this role may not.

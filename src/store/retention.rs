@@ -316,8 +316,7 @@ impl Batch<'_> {
         seqs: &[Seq],
         selection: &Selection,
     ) -> Result<u64, StoreError> {
-        let event = table == Table::Event;
-        let statement = if event { &SCRUB_ROWS } else { &SCRUB_ARCHIVED };
+        let statement = if table == Table::Event { &SCRUB_ROWS } else { &SCRUB_ARCHIVED };
         let row = self
             .ask(
                 statement,

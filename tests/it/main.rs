@@ -33,6 +33,7 @@ mod migration_files;
 mod migrations;
 mod outage;
 mod packaging;
+mod pages;
 mod parity;
 mod partitions;
 mod pause;

@@ -75,6 +75,32 @@ fn every_package_starts_commands_that_there_are() {
 }
 
 #[test]
+fn the_tools_that_read_a_package_find_nothing_wrong_with_it() {
+    let python = Path::new(ROOT).join("tests/python");
+    let interpreter = python.join("venv/bin/python");
+    if !python.join("venv/bin/hadolint").exists() {
+        eprintln!("not run: no hadolint in tests/python/venv; scripts/test installs it");
+        return;
+    }
+    let ran = Command::new(interpreter)
+        .arg(python.join("packages.py"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    for what in [
+        "hadolint: ",
+        "kubernetes: deployment.yaml",
+        "helm lint: ",
+        "helm template with ",
+        "compose: ",
+    ] {
+        assert!(said.contains(what), "{what:?} is not in {said}");
+    }
+}
+
+#[test]
 fn systemd_finds_the_unit_well_made_and_little_exposed() {
     let analyze = |arguments: &[&str], unit: &Path| {
         let output = Command::new("systemd-analyze").args(arguments).arg(unit).output().ok()?;

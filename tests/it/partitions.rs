@@ -68,7 +68,7 @@ async fn an_outbox_in_use_is_partitioned_in_place_and_everything_is_published_on
     assert_eq!(relay.terminate(), Some(0));
     run(&outbox.database.url(), &["migrate", "verify"]).ok();
     run(&outbox.database.url(), &["migrate", "partition", "--every", "1d"])
-        .fails(78, &["partitioned already", "partitioning"]);
+        .fails(65, &["partitioned already", "partitioning"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,7 @@ async fn prune_drops_partitions_of_published_events_and_no_other() {
     for n in 0..30 {
         insert(&client, "a", &format!("{{\"n\":{n}}}")).await;
     }
-    // 1..6 all published, 6..11 with a failed one, 11..16 with a pending one, 16..21 published just now, 21..26 all, 26.. open.
+    // 1..6 all published, 6..11 with a failed one, 11..16 with a pending one, 16..21 published just now, 21..31 all, 31.. open.
     publish_all(&client, "seq not in (7, 12)").await;
     client
         .batch_execute(
@@ -107,7 +107,7 @@ async fn prune_drops_partitions_of_published_events_and_no_other() {
         .await
         .unwrap();
     let report = run(&outbox.database.url(), &prune).objects().remove(0);
-    let dropped = serde_json::json!(["event_p16", "event_p21"]);
+    let dropped = serde_json::json!(["event_p16", "event_p21", "event_p26"]);
     assert_eq!(report["dropped_partitions"], dropped, "{report}");
     assert_eq!((count(&client, "pending").await, count(&client, "failed").await), (1, 1));
 }
@@ -138,7 +138,7 @@ async fn a_relays_schedule_drops_and_makes_partitions_with_its_own_privileges() 
     ably.wait_for(12).await;
     relay.wait_for_log("dropped partition event_p41", 1);
     relay.wait_for_log("dropped partition event_p46", 1);
-    let ahead = "select exists (select from outbox.partitions() where name = 'event_p51')";
+    let ahead = "select count(*) >= 2 from outbox.partitions() where from_seq > 55";
     wait_until(&client, ahead).await;
     assert_eq!(relay.terminate(), Some(0));
 }
@@ -149,7 +149,7 @@ async fn a_partition_that_somebody_writes_to_is_not_dropped_and_nobody_waits_for
     let (client, mut writer) = (outbox.connect().await, outbox.connect().await);
     insert(&client, "a", "{}").await;
     let transaction = writer.transaction().await.unwrap();
-    let late = insert(&transaction.client(), "a", "{}").await;
+    let late = insert(transaction.client(), "a", "{}").await;
     for _ in 0..8 {
         insert(&client, "a", "{}").await;
     }
@@ -251,7 +251,7 @@ async fn what_others_may_do_and_what_doctor_sees_stays_as_it_was() {
     client.batch_execute("alter table outbox.event disable trigger event_again").await.unwrap();
     let before = text(&client, RIGHTS).await;
     assert!(before.contains(&role), "{before}");
-    partition(&*client).await;
+    partition(&client).await;
     assert_eq!(text(&client, RIGHTS).await, before);
     let enabled = "select tgenabled::text from pg_trigger where tgrelid = 'outbox.event'::regclass and tgname = 'event_again'";
     assert_eq!(text(&client, enabled).await, "D");

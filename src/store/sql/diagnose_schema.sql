@@ -6,7 +6,7 @@ with space as (
   select c.* from pg_catalog.pg_class c join space s on s.oid = c.relnamespace where c.relname = 'event' and c.relkind in ('r', 'p')
 ), leaf as (
   select c.oid, c.reloptions, b.bound = 'DEFAULT' as is_default,
-         pg_catalog.substring(b.bound, $re$FROM \('?(-?\d+)$re$)::bigint as from_seq
+         pg_catalog.substring(b.bound, $re$(?i)from \('?(-?\d+)$re$)::bigint as from_seq
     from event e join pg_catalog.pg_inherits i on i.inhparent = e.oid join pg_catalog.pg_class c on c.oid = i.inhrelid
    cross join lateral (select pg_catalog.pg_get_expr(c.relpartbound, c.oid) as bound) b
 )

@@ -159,13 +159,15 @@ async fn pruning_while_relays_drain_loses_and_delays_nothing() {
         });
     }
     let client = outbox.connect().await;
-    let mut deleted = 0;
-    while deleted < 900 {
-        let report = run_json(&outbox, &["prune", "--published-older-than", "0s", "--batch", "7"]);
-        deleted += report["deleted"].as_i64().unwrap();
-        assert!(deleted <= 900);
+    // Not by what it says that it has deleted: of a partitioned outbox whole partitions go.
+    let mut writing = 3;
+    while writing > 0 || number(&client, ALL).await > 0 {
+        run_json(&outbox, &["prune", "--published-older-than", "0s", "--batch", "7"]);
+        while let Some(ended) = writers.try_join_next() {
+            ended.unwrap();
+            writing -= 1;
+        }
     }
-    writers.join_all().await;
     assert_complete_and_in_order(&ably.wait_for(900).await, 3, 300);
     assert_eq!(number(&client, ALL).await, 0);
     for relay in relays {

@@ -347,6 +347,8 @@ async fn prepare(
     for (statement, text) in ALL.iter().zip(&texts) {
         all.push(client.prepare_typed(text, statement.parameters).boxed());
     }
-    let all = futures_util::future::try_join_all(all).await;
+    // Every answer is waited for, also after the first error: a connection that ends with statements under way
+    // leaves their answers to whom a pooler gives the server's session next (seen: 42P05 while connecting).
+    let all = futures_util::future::join_all(all).await.into_iter().collect::<Result<_, _>>();
     Ok(Prepared::Named(all.map_err(|error| pooled.learn(error))?))
 }

@@ -130,11 +130,12 @@ async fn draining(
         let mut rates = [0.0; 3];
         for bell in turns {
             let rate = one(database, sink, bell, clients, seconds).await;
-            match bell {
-                Bell::OursDraining => rates[1] = rate,
-                Bell::EmptyDraining => rates[2] = rate,
-                _ => rates[0] = rate,
-            }
+            let place = match bell {
+                Bell::OursDraining => 1,
+                Bell::EmptyDraining => 2,
+                Bell::None | Bell::Empty | Bell::Plain | Bell::Ours | Bell::NoneDraining => 0,
+            };
+            rates[place] = rate;
         }
         let [none, with_ours, with_empty] = rates;
         say(&format!(

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::server::{Place, port, server};
 use super::{SECRET, remedy_of, run_fails};
@@ -130,10 +131,9 @@ async fn a_client_whose_names_are_taken_leaves_no_answers_behind_for_the_next() 
     // The second statement reads this table, so its answer comes long after the first one's refusal.
     let admin = place.admin().await;
     admin.batch_execute("begin; lock table outbox.redelivery").await.unwrap();
-    let refused = tokio::spawn({
-        let url = url.clone();
-        async move { store_at(&url, "outbox").session().await.map(drop) }
-    });
+    let store = store_at(&url, "outbox");
+    let mut refused = JoinSet::new();
+    refused.spawn(async move { store.session().await.map(drop) });
     let waits = "select exists (select from pg_locks where relation = 'outbox.redelivery'::regclass and not granted)";
     wait_until(&admin, waits).await;
     for _ in 0..20 {
@@ -143,7 +143,8 @@ async fn a_client_whose_names_are_taken_leaves_no_answers_behind_for_the_next() 
         answer.await.expect("a server that nobody else waits for").expect("an answer of its own");
     }
     admin.batch_execute("commit").await.unwrap();
-    refused.await.unwrap().expect("a second try without prepared statements");
+    let connected = refused.join_next().await.unwrap();
+    connected.unwrap().expect("a second try without prepared statements");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub(super) fn verify(schema: &SchemaName, dir: &Path) -> Result<(), Failure> {
         return Err(Failure::new(
             Exit::BadData,
             cause,
-            "write them with `outbox-relay migrate print --format … --out DIR`",
+            "write them with `outbox-relay migrate print --out DIR`, with the --format of your tool",
         ));
     };
     let problems = stale(format, schema, &there);
@@ -51,7 +51,7 @@ pub(super) fn verify(schema: &SchemaName, dir: &Path) -> Result<(), Failure> {
     Err(Failure::new(
         Exit::BadData,
         problems.join("; "),
-        "add what is missing with `outbox-relay migrate print --format … --out DIR`; restore what was edited",
+        "add what is missing with `outbox-relay migrate print --out DIR`, with the --format of your tool; restore what was edited",
     ))
 }
 

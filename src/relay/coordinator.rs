@@ -66,7 +66,7 @@ pub(super) struct Coordinator {
     database: DatabaseState,
     summary: Summary,
     said: Summary,
-    /// When a notification was last heard.
+    /// When a notification was last heard, or writers were last told not to ring: what is older has not been missed.
     heard: Option<Instant>,
     /// When the grace period is over.
     grace_ends: Option<Instant>,
@@ -148,7 +148,7 @@ impl Coordinator {
                 () = sleep_until(grace_ends.unwrap_or(until)), if grace_ends.is_some() => break,
                 read = wait_for(&mut self.claiming) => self.claim_read(read),
                 Some(end) = self.batches.join_next() => self.batch_ended(end)?,
-                answer = self.flag.ended() => self.wake.handle(Input::Flag(answer), Instant::now()),
+                answer = self.flag.ended() => self.flag_answered(answer),
                 () = inputs.bell.notified() => {
                     self.heard = Some(Instant::now());
                     self.woken(WokenBy::Notification);

@@ -62,7 +62,7 @@ pub(super) struct ClaimFrom {
     pub(super) limit: Option<usize>,
     /// Only the sweep has asked for it, while notifications arrive.
     pub(super) by_sweep: bool,
-    /// When a notification was last heard.
+    /// When a notification was last heard, or writers were last told not to ring.
     pub(super) heard: Option<Instant>,
     /// Publishing was interrupted, and nothing has been accepted since.
     pub(super) interrupted: bool,

@@ -6,7 +6,7 @@ use outbox_relay::store::error::StoreError;
 use serde_json::Value;
 
 use crate::support::local_ably::LocalAbly;
-use crate::support::outbox::{Outbox, count, insert, store_at};
+use crate::support::outbox::{Outbox, count, insert, store_at, wait_until};
 use crate::support::postgres::{TestDatabase, connect};
 use crate::support::relay::RelayProcess;
 
@@ -146,7 +146,7 @@ async fn payloads_of_100_mb_fail_alone_and_take_no_memory() {
     }
     let relay = RelayProcess::start(&outbox.database.dsn(), &ably);
     ably.wait_for(6).await;
-    relay.wait_for_log("failed", 50);
+    wait_until(&client, "select count(*) = 50 from outbox.event where status = 'failed'").await;
     let peak = relay.peak_memory();
     println!("peak memory: {peak} MiB");
     assert!(peak < MEMORY_MAX, "{peak} MiB");

@@ -13,7 +13,7 @@ use crate::relay::asked::Asked;
 use crate::relay::drain::ClaimRead;
 use crate::relay::floor::Floor;
 use crate::relay::metrics::WokenBy;
-use crate::relay::wake::Input;
+use crate::relay::wake::{FlagAnswer, Input};
 use crate::store::pause::Paused;
 
 /// Two readings of when a pause ends are the same within this.
@@ -68,6 +68,25 @@ impl Coordinator {
             self.monitor.listener(false);
         }
         self.wake.handle(input, Instant::now());
+    }
+
+    pub(super) fn flag_answered(&mut self, answer: FlagAnswer) {
+        let now = Instant::now();
+        // Until the flag ran out, whoever had raised it owed the claim (seen: 2 events of 3,600 that waited for another
+        // relay's throttled channel counted as missed).
+        let silent = match answer {
+            FlagAnswer::Raised { .. } => Some(now),
+            FlagAnswer::Seen { ahead_ms, .. } => {
+                let over = Duration::from_millis(ahead_ms.min(0).unsigned_abs());
+                now.checked_sub(over)
+            }
+            FlagAnswer::Lowered { .. }
+            | FlagAnswer::Fenced { .. }
+            | FlagAnswer::Rung
+            | FlagAnswer::Failed { .. } => None,
+        };
+        self.heard = self.heard.max(silent);
+        self.wake.handle(Input::Flag(answer), now);
     }
 
     pub(super) fn more(&self, more: bool) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::Monitor;
 use crate::domain::event::Seq;
@@ -35,10 +35,8 @@ impl Monitor {
         self.shared.metrics.recent.keep();
     }
 
-    /// Notes one second for the charts.
-    pub fn note_second(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    /// Notes one second for the charts. `at`: seconds since 1970, only to be shown.
+    pub fn note_second(&self, at: i64) {
         let level = self.shared.metrics.observation().map(|seen| Level {
             pending: seen.pending,
             oldest_seconds: seen.oldest_pending_age.unwrap_or_default(),

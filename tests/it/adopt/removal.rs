@@ -10,7 +10,7 @@ use crate::support::outbox::{Outbox, wait_until};
 use crate::support::postgres::TestClient;
 use crate::support::relay::RelayProcess;
 
-/// What pg_dump says of everything but the outbox; none where there is no pg_dump.
+/// What pg_dump says of everything but the outbox; none where there is no pg_dump, or only one that is older than the server.
 fn dump(outbox: &Outbox, more: &[&str]) -> Option<String> {
     let output = Command::new("pg_dump")
         .args(["--exclude-schema=outbox", "--no-comments"])
@@ -19,7 +19,11 @@ fn dump(outbox: &Outbox, more: &[&str]) -> Option<String> {
         .arg(outbox.database.dsn())
         .output()
         .ok()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("server version mismatch") {
+        return None;
+    }
+    assert!(output.status.success(), "{said}");
     let text = String::from_utf8(output.stdout).unwrap();
     // Newer versions bracket the text with a random word.
     Some(text.lines().filter(|line| !line.contains("restrict")).collect::<Vec<_>>().join("\n"))

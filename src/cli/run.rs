@@ -1,5 +1,6 @@
 //! `outbox-relay run`: publish until asked to stop.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -124,19 +125,23 @@ async fn publish(
     let subject = move || assemble::doctor(&examined.configuration(), SNAPSHOT_AGE_MAX);
     let monitor = relay.monitor();
     let http = if once { None } else { assemble::http(&settings, store, monitor, subject).await? };
-    let (stop_http, mut beside) = (CancellationToken::new(), JoinSet::new());
+    let (stop_http, mut beside) = (CancellationToken::new(), None);
     if let Some(http) = http {
         let address = http.address().to_string();
         tracing::info!(address, "answering on http://{address}");
         if let Some(url) = http.dashboard() {
             tracing::info!(url, "the dashboard is at {url}");
         }
-        beside.spawn(http.run(stop_http.clone()));
+        let no_thread = |error| Failure::internal(format!("no thread for HTTP: {error}"));
+        beside = Some(http.run_apart(stop_http.clone()).map_err(no_thread)?);
     }
+    // Also where a panic of the relay passes by here: a source begins anew and wants the address again.
+    let stop_http = stop_http.drop_guard();
     let ended = relay.run(stop.clone()).await;
-    stop_http.cancel();
-    while let Some(end) = beside.join_next().await {
-        if let Err(error) = end {
+    drop(stop_http);
+    if let Some(end) = beside {
+        let ended = end.await.unwrap_or_else(|_| Err(io::Error::other("a panic")));
+        if let Err(error) = ended {
             tracing::error!(%error, "the HTTP server ended badly: {error}");
         }
     }

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -173,8 +174,12 @@ impl HttpServer {
         self.address
     }
 
-    /// Answers until `stop`. Dropping the future ends every connection.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Answers until `stop`, on the runtime that this is called on. Dropping the future ends every connection.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the socket.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let listener = TcpListener::from_std(self.listener.into_std()?)?;
         let mut connections = Connections::default();
         let dashboard = self.dashboard.clone();
         let watch = async {
@@ -190,17 +195,36 @@ impl HttpServer {
                 () = &mut watch => {}
                 // A connection that broke, or a handler that panicked, concerns its client only.
                 Some(_) = connections.tasks.join_next() => {}
-                accepted = self.listener.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => connections.serve(stream, &self.router),
                     // Out of file descriptors, or the client has gone: neither ends the server.
                     Err(_) => sleep(Duration::from_millis(10)).await,
                 },
             }
         }
-        drop(self.listener);
+        drop(listener);
         dashboard.iter().for_each(|dashboard| dashboard.close());
         let ended = async { while connections.tasks.join_next().await.is_some() {} };
         _ = timeout(STOP_GRACE, ended).await;
+        Ok(())
+    }
+
+    /// Answers until `stop` on a thread of its own; what is returned comes when that has ended. Whoever asks, and however
+    /// much, then shares the machine's cores with the relay, and not the one thread on which that goes round.
+    ///
+    /// # Errors
+    /// When the operating system has no thread, or no runtime, for it.
+    pub fn run_apart(
+        self,
+        stop: CancellationToken,
+    ) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (done, end) = oneshot::channel();
+        std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+            // Nobody waits any more when the process ends already.
+            _ = done.send(runtime.block_on(Box::pin(self.run(stop))));
+        })?;
+        Ok(end)
     }
 }
 

@@ -79,6 +79,7 @@ enum Fault {
     Store(StoreError),
     Relay(RelayError),
     Subscriber(SubscriberError),
+    Dashboard(std::io::Error),
 }
 
 /// A session that is running.
@@ -179,8 +180,7 @@ impl<'a> Session<'a> {
         running.spawn(relay, subscriber, sender, producer);
         let stop = running.stop_relay.clone();
         running.parts.spawn(async move {
-            dashboard.run(stop).await;
-            Ok(Ended::Dashboard)
+            dashboard.run(stop).await.map(|()| Ended::Dashboard).map_err(Fault::Dashboard)
         });
         Ok(running)
     }
@@ -355,6 +355,7 @@ impl Fault {
             Self::Store(error) => error.into(),
             Self::Relay(error) => error.into(),
             Self::Subscriber(error) => Failure::internal(error),
+            Self::Dashboard(error) => Failure::internal(error),
         }
     }
 }
